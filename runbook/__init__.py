@@ -1,0 +1,1 @@
+"""The package behind the notebooks: from an environment to a verified scaling threshold."""

@@ -1,0 +1,76 @@
+"""The one place where AWS clients are made.
+
+`local` resolves to the running local region; every other environment to the
+ordinary AWS chain (profile, role, AWS_ENDPOINT_URL).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from runbook import region
+from runbook.environment import Environment
+from runbook.errors import AwsCallFailed, StackNotFound
+
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10)
+
+
+def client(environment: Environment, service: str) -> Any:
+    """A boto3 client of `service` for the environment.
+
+    Raises LocalRegionNotRunning for `local` when no local region answers.
+    """
+    if not environment.is_local or os.environ.get("AWS_ENDPOINT_URL"):
+        return _client(service, environment.region, None)
+    return _client(service, environment.region, region.require_running().endpoint_url)
+
+
+@lru_cache(maxsize=64)
+def _client(service: str, region_name: str, endpoint_url: str | None) -> Any:
+    dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
+    return boto3.client(
+        service, region_name=region_name, endpoint_url=endpoint_url, config=_CONFIG, **dummy
+    )
+
+
+def caller_account(environment: Environment) -> str:
+    """The account id that calls are made as. Raises AwsCallFailed without credentials."""
+    try:
+        return str(client(environment, "sts").get_caller_identity()["Account"])
+    except (ClientError, BotoCoreError) as error:
+        raise AwsCallFailed(
+            "AWS does not know who is calling",
+            str(error),
+            f"log in for environment {environment.name} (aws sso login, or set AWS_PROFILE)",
+        ) from error
+
+
+def outputs(environment: Environment, layer: str) -> dict[str, str]:
+    """The outputs of a layer's stack, by key.
+
+    Raises StackNotFound when the stack does not exist, AwsCallFailed otherwise.
+    """
+    name = environment.stack_name(layer)
+    try:
+        stacks = client(environment, "cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            raise StackNotFound(
+                f"Stack {name} not found",
+                f"environment {environment.name} has not been deployed that far",
+                f"deploy it: runbook run 10_deploy --env {environment.name}",
+            ) from error
+        raise AwsCallFailed(
+            f"Stack {name} cannot be described", str(error), "check credentials and region"
+        ) from error
+    except BotoCoreError as error:
+        raise AwsCallFailed(
+            f"Stack {name} cannot be described", str(error), "check network and credentials"
+        ) from error
+    return {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}

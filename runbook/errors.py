@@ -1,0 +1,88 @@
+"""Every error a person can meet, in one tree.
+
+RunbookError                    exit 2
+├── EnvironmentNotFound         the name is no stack group, or no project is here
+├── LocalRegionNotRunning       `local` was asked for and nothing answers
+├── LocalRegionFailed           the region could not be started or stopped
+├── AwsCallFailed               AWS refused or did not answer
+├── StackNotFound               an output was asked of a stack that does not exist
+├── StackFailed                 a stack operation ended in a failed state
+├── InputInvalid                a file, parameter or option cannot be used
+├── LoadFailed                  the load driver could not do its work
+├── MeasurementVoid             decisive steps were void: no recommendation
+├── NotebookFailed              a notebook stopped with an error
+└── Finding                     exit 1: nothing broke, but the answer is no
+    ├── ApprovalMissing         an unattended run reached its gate
+    └── SloMissed               the service did not keep its promise
+
+A message reads `{what happened}: {why}; {what to do next}`.
+"""
+
+from __future__ import annotations
+
+
+class RunbookError(Exception):
+    """An error with a sentence for the person who meets it. Ends a command with exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, why: str, next_step: str) -> None:
+        self.what, self.why, self.next_step = what, why, next_step
+        super().__init__(f"{what}: {why}; {next_step}")
+
+    def __reduce__(self) -> tuple[type[RunbookError], tuple[str, str, str]]:
+        return type(self), (self.what, self.why, self.next_step)
+
+
+class EnvironmentNotFound(RunbookError):
+    """The environment is not a stack group of this project, or no project is here."""
+
+
+class LocalRegionNotRunning(RunbookError):
+    """The environment `local` was asked for and no local region answers."""
+
+
+class LocalRegionFailed(RunbookError):
+    """The local region could not be started or stopped."""
+
+
+class AwsCallFailed(RunbookError):
+    """An AWS call was refused or not answered."""
+
+
+class StackNotFound(RunbookError):
+    """A stack, or an output of it, does not exist."""
+
+
+class StackFailed(RunbookError):
+    """A stack operation ended in a failed state."""
+
+
+class InputInvalid(RunbookError):
+    """A file, parameter or option cannot be used as given."""
+
+
+class LoadFailed(RunbookError):
+    """The load driver could not do its work."""
+
+
+class MeasurementVoid(RunbookError):
+    """Decisive load steps were void, so no number can be recommended."""
+
+
+class NotebookFailed(RunbookError):
+    """A notebook stopped with an error."""
+
+
+class Finding(RunbookError):
+    """Nothing broke, but the answer is no. Ends a command with exit code 1."""
+
+    exit_code = 1
+
+
+class ApprovalMissing(Finding):
+    """An unattended run reached its gate without an approved digest."""
+
+
+class SloMissed(Finding):
+    """The service did not keep its promise."""
