@@ -47,8 +47,8 @@ class RegionState:
         """Whether that very process still runs: a pid alone may have been given to another."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.process_started_at) < 1.0
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            same = bool(abs(process.create_time() - self.process_started_at) < 1.0)
+            return same and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 

@@ -1,0 +1,58 @@
+# The verbs of the project. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check lint types test e2e scenarios bench lab lock clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Create .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml .ci/python-check
+	@sh .ci/python-check $(PYTHON)
+	@echo "Installing $$(grep -c == requirements.lock) pinned packages into $(VENV) (a minute or two) ..." >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@# Byte code is compiled at first import instead: half the installation's time.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## The whole flow on the local region: deploy, load, analyse, apply, verify
+	@$(BIN)/runbook demo
+
+check: lint types test e2e ## Lint, types, unit tests, end-to-end tests
+
+lint: $(READY) ## Style, imports, templates
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/cfn-lint
+
+types: $(READY) ## Type check
+	$(BIN)/mypy
+
+test: $(READY) ## Unit tests
+	$(BIN)/pytest -q -m "not e2e and not scenario"
+
+e2e: $(READY) ## End-to-end tests on a local region of their own
+	$(BIN)/pytest -q -m "e2e and not scenario"
+
+scenarios: $(READY) ## Long scenarios: the whole demo, judged
+	$(BIN)/pytest -q -m scenario
+
+bench: $(READY) ## Side-by-side benchmarks
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit $$?; done
+
+lab: $(READY) ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+lock: $(READY) ## Make requirements.lock anew from requirements.in
+	$(BIN)/uv pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
+
+clean: ## Remove .venv and caches (runs and region state stay)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
