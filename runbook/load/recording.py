@@ -1,0 +1,106 @@
+"""The files of a driver run: raw requests, step statistics, histograms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook.errors import InputInvalid
+from runbook.load.measurement import RawLoad, StepStats, histogram
+from runbook.load.plan import LoadPlan
+
+SCHEMA_VERSION = 1
+RAW_FILE = "requests.npz"
+SUMMARY_FILE = "driver.json"
+HISTOGRAM_FILE = "histograms.json"
+PLAN_FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class DriverRun:
+    """What a finished driver run left behind.
+
+    `started_at_epoch_s` is the wall-clock second of offset 0; `interrupted` says that the
+    schedule was not driven to its end, so the last step may be short.
+    """
+
+    folder: Path
+    plan: LoadPlan
+    started_at_epoch_s: float
+    interrupted: bool
+    connections_opened: int
+    cpu_ms_per_1000_requests: float
+    steps: tuple[StepStats, ...]
+
+    @property
+    def raw_path(self) -> Path:
+        """Where the raw requests are."""
+        return self.folder / RAW_FILE
+
+    def raw(self) -> RawLoad:
+        """The raw requests."""
+        return RawLoad.load(self.raw_path)
+
+
+def write_results(
+    out_dir: Path,
+    plan: LoadPlan,
+    raw: RawLoad,
+    steps: Sequence[StepStats],
+    *,
+    started_at_epoch_s: float,
+    interrupted: bool,
+    connections_opened: int,
+    cpu_s: float,
+) -> dict[str, Any]:
+    """Write everything a run measured to `out_dir`; returns the summary as written."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    plan.save(out_dir / PLAN_FILE)
+    raw.save(out_dir / RAW_FILE)
+    histograms = []
+    for step in steps:
+        part = raw.between(step.start_s, step.end_s)
+        encoded = histogram(part.latency_ms[part.timed]).encode()
+        histograms.append(
+            {"label": step.label, "start_s": step.start_s, "hdr": encoded.decode("ascii")}
+        )
+    _write(out_dir / HISTOGRAM_FILE, {"unit": "microseconds", "steps": histograms})
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "started_at_epoch_s": started_at_epoch_s,
+        "interrupted": interrupted,
+        "connections_opened": connections_opened,
+        "cpu_ms_per_1000_requests": round(cpu_s * 1e6 / max(len(raw), 1), 1),
+        "requests": len(raw),
+        "failures": int((~raw.succeeded).sum()),
+        "steps": [step.to_dict() for step in steps],
+    }
+    _write(out_dir / SUMMARY_FILE, summary)
+    return summary
+
+
+def read_results(out_dir: Path) -> DriverRun:
+    """Read a run back. Raises InputInvalid."""
+    path = out_dir / SUMMARY_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return DriverRun(
+            folder=out_dir,
+            plan=LoadPlan.load(out_dir / PLAN_FILE),
+            started_at_epoch_s=content["started_at_epoch_s"],
+            interrupted=content["interrupted"],
+            connections_opened=content["connections_opened"],
+            cpu_ms_per_1000_requests=content["cpu_ms_per_1000_requests"],
+            steps=tuple(StepStats(**item) for item in content["steps"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputInvalid(
+            f"{path} is no driver run", f"{type(error).__name__}: {error}", "run the load again"
+        ) from error
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,80 @@
+"""Whether a load step counts: the service must have been the limit, not the host or the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a step is void. Defaults as measured on two cores (docs: the local region).
+
+    `busy_fraction`: the share of the host's cores that may be busy in total; beyond it
+    tasks, balancer and driver wait for each other. `quiet_throttle_pct`: when fewer
+    CPU-quota periods than this were throttled, a missed SLO is the host's doing.
+    `lag_share_of_slo`: the driver's own lateness (p99) that may add to a response time.
+    `rate_tolerance_pct`: between the requests scheduled and those that left.
+    """
+
+    busy_fraction: float = 0.55
+    quiet_throttle_pct: float = 5.0
+    lag_share_of_slo: float = 0.10
+    rate_tolerance_pct: float = 2.0
+    failures_pct: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepConditions:
+    """What decides over a step. None means that the environment does not publish it.
+
+    Times in ms, rates in requests/s, `throttled_pct` the share of CPU-quota periods in
+    which the most throttled task had to wait.
+    """
+
+    slo_ms: float
+    p95_ms: float | None
+    requests: int
+    failures: int
+    offered_rps: float
+    achieved_rps: float
+    driver_lag_p99_ms: float
+    host_busy_cores: float | None = None
+    host_cores: int | None = None
+    throttled_pct: float | None = None
+
+
+def void_reason(step: StepConditions, limits: Limits | None = None) -> str | None:
+    """Why a step does not count, in one sentence, or None when it does."""
+    return next(_reasons(step, limits or Limits()), None)
+
+
+def _reasons(step: StepConditions, limits: Limits) -> Iterator[str]:
+    """Everything that is wrong with a step, the most fundamental first."""
+    if step.requests == 0 or step.p95_ms is None:
+        yield "no response time was published for this period"
+        return
+    if step.failures > step.requests * limits.failures_pct / 100.0:
+        yield f"{step.failures} of {step.requests} requests failed"
+    missing_rps = abs(step.achieved_rps - step.offered_rps)
+    if missing_rps > step.offered_rps * limits.rate_tolerance_pct / 100.0:
+        yield f"the driver sent {step.achieved_rps:.1f} of {step.offered_rps:.1f} requests/s"
+    allowed_lag_ms = limits.lag_share_of_slo * step.slo_ms
+    if step.driver_lag_p99_ms > allowed_lag_ms:
+        yield (
+            f"the driver was late: p99 {step.driver_lag_p99_ms:.1f} ms, "
+            f"allowed {allowed_lag_ms:.1f} ms"
+        )
+    if step.host_busy_cores is not None and step.host_cores:
+        allowed_cores = limits.busy_fraction * step.host_cores
+        if step.host_busy_cores > allowed_cores:
+            yield (
+                f"the host was the limit: {step.host_busy_cores:.2f} of {step.host_cores} cores "
+                f"busy, allowed {allowed_cores:.2f}"
+            )
+    quiet = step.throttled_pct is not None and step.throttled_pct < limits.quiet_throttle_pct
+    if quiet and step.p95_ms > step.slo_ms:
+        yield (
+            f"p95 {step.p95_ms:.1f} ms with {step.throttled_pct:.1f} % throttled periods: "
+            "the host, not the CPU quota, was the limit"
+        )

@@ -1,0 +1,119 @@
+"""A tiny HTTP server in a thread: a target whose behaviour a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass
+class FakeTarget:
+    """Answers every request with 200 and a short body; records when each was answered.
+
+    `stall_from_s`/`stall_s` freeze the whole server once, counted from the first request.
+    `fail_every` answers each n-th request with 503; `hang` never answers; `drop` closes.
+    """
+
+    stall_from_s: float | None = None
+    stall_s: float = 0.0
+    fail_every: int = 0
+    hang: bool = False
+    drop_every: int = 0
+    chunked: bool = False
+    close_each: bool = False
+    port: int = 0
+    served: list[float] = field(default_factory=list)
+    connections: int = 0
+    _first: float | None = None
+    _stalled: bool = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/products?limit=1"
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                if not self._answer(writer):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, writer: asyncio.StreamWriter) -> bool:
+        now = time.monotonic()
+        self._first = self._first or now
+        stall_at = None if self.stall_from_s is None else self._first + self.stall_from_s
+        if stall_at is not None and now >= stall_at and not self._stalled:
+            self._stalled = True
+            time.sleep(self.stall_s)  # The whole server stands still, as a paused process would.
+        if self.hang:
+            return True
+        self.served.append(time.monotonic())
+        count = len(self.served)
+        if self.drop_every and count % self.drop_every == 0:
+            return False
+        status = b"503 No" if self.fail_every and count % self.fail_every == 0 else b"200 OK"
+        if self.chunked:
+            head = b"HTTP/1.1 %s\r\nTransfer-Encoding: chunked\r\n\r\n" % status
+            writer.write(head + b"5\r\nhello\r\n0\r\n\r\n")
+        else:
+            close = b"Connection: close\r\n" if self.close_each else b""
+            writer.write(b"HTTP/1.1 %s\r\n%sContent-Length: 5\r\n\r\nhello" % (status, close))
+        return not self.close_each
+
+
+class _Server(threading.Thread):
+    def __init__(self, target: FakeTarget) -> None:
+        super().__init__(daemon=True)
+        self.target = target
+        self.ready = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.stopping = asyncio.Event()
+
+    def run(self) -> None:
+        self.loop.run_until_complete(self._serve())
+        self.loop.close()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self.target.handle, "127.0.0.1", 0, backlog=1024)
+        self.target.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.stopping.wait()
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+@pytest.fixture
+def serve() -> Iterator:
+    """Start a FakeTarget; every server started is stopped after the test."""
+    servers: list[_Server] = []
+
+    def start(target: FakeTarget) -> FakeTarget:
+        server = _Server(target)
+        servers.append(server)
+        server.start()
+        assert server.ready.wait(5)
+        return target
+
+    yield start
+    for server in servers:
+        server.loop.call_soon_threadsafe(server.stopping.set)
+        server.join(5)
+
+
+@pytest.fixture
+def fake_target() -> type[FakeTarget]:
+    """The class, for tests to set up."""
+    return FakeTarget

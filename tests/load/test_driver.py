@@ -1,0 +1,175 @@
+"""The driver against a fake target: exact counts, honest latency, clean ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+
+from runbook.errors import LoadFailed
+from runbook.load import schedule
+from runbook.load.plan import LoadPlan
+from runbook.load.recording import HISTOGRAM_FILE, read_results
+from runbook.load.run import run_driver
+
+
+def test_every_scheduled_request_leaves_once_and_is_answered(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.steps([60, 120], 1.0), seed=4)
+    run = run_driver(plan, tmp_path)
+    intended = schedule.arrivals(plan.segments, seed=4)
+    raw = run.raw()
+    np.testing.assert_allclose(raw.intended_s, intended)
+    assert len(target.served) == len(intended)
+    assert np.all(raw.status == 200)
+    assert np.all(raw.done_s >= raw.sent_s)
+    assert [step.requests for step in run.steps] == np.histogram(intended, [0, 1, 2])[0].tolist()
+    for step in run.steps:
+        assert step.achieved_rps == pytest.approx(step.offered_rps, rel=0.05)
+        assert step.failures == 0
+        assert step.host_busy_cores > 0
+    assert not run.interrupted
+
+
+def test_a_stall_shows_in_the_percentiles_of_the_requests_it_delayed(
+    serve, fake_target, tmp_path
+) -> None:
+    target = serve(fake_target(stall_from_s=0.5, stall_s=1.0))
+    plan = LoadPlan(target.url, schedule.constant(100, 3), process="uniform")
+    step = run_driver(plan, tmp_path).steps[0]
+    # A third of the requests were due during the stall: their waits spread over 0..1 s.
+    assert step.p99_ms == pytest.approx(970, abs=60)
+    assert step.p95_ms == pytest.approx(850, abs=80)
+    assert step.p50_ms is not None
+    assert step.p50_ms < 50
+    assert step.achieved_rps == pytest.approx(100, rel=0.02)
+    # The requests left on time all the same.
+    assert step.lag_p99_ms < 50
+
+
+def test_the_histogram_holds_every_request_and_its_percentile(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target())
+    run = run_driver(LoadPlan(target.url, schedule.constant(80, 1.0)), tmp_path)
+    stored = json.loads((tmp_path / HISTOGRAM_FILE).read_text())
+    histogram = HdrHistogram.decode(stored["steps"][0]["hdr"])
+    assert histogram.get_total_count() == len(run.raw())
+    assert run.steps[0].p95_ms is not None
+    p95_us = histogram.get_value_at_percentile(95)
+    assert p95_us / 1000 == pytest.approx(run.steps[0].p95_ms, rel=0.01)
+
+
+def test_failures_are_counted_by_kind(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target(fail_every=4))
+    plan = LoadPlan(target.url, schedule.constant(80, 1.0), process="uniform")
+    step = run_driver(plan, tmp_path).steps[0]
+    assert step.requests == 80
+    assert step.failures == 20
+    assert step.failure_kinds == {"HTTP 503": 20}
+
+
+def test_dropped_connections_fail_their_request_and_are_replaced(
+    serve, fake_target, tmp_path
+) -> None:
+    target = serve(fake_target(drop_every=10))
+    plan = LoadPlan(target.url, schedule.constant(60, 1.0), process="uniform")
+    step = run_driver(plan, tmp_path).steps[0]
+    assert step.failure_kinds == {"connection lost": 6}
+
+
+@pytest.mark.parametrize("style", [{"chunked": True}, {"close_each": True}])
+def test_other_framings_of_an_answer_are_understood(serve, fake_target, tmp_path, style) -> None:
+    target = serve(fake_target(**style))
+    plan = LoadPlan(target.url, schedule.constant(50, 1.0), process="uniform", warm_connections=1)
+    step = run_driver(plan, tmp_path).steps[0]
+    assert step.requests == 50
+    assert step.failures == 0
+
+
+def test_requests_beyond_the_connection_limit_fail_instead_of_waiting(
+    serve, fake_target, tmp_path
+) -> None:
+    target = serve(fake_target(hang=True))
+    plan = LoadPlan(
+        target.url,
+        schedule.constant(40, 1.0),
+        process="uniform",
+        max_connections=10,
+        timeout_s=0.4,
+    )
+    started = time.monotonic()
+    step = run_driver(plan, tmp_path).steps[0]
+    assert step.failures == 40
+    assert step.failure_kinds["timed out"] >= 10
+    assert step.failure_kinds["no connection free"] > 0
+    assert time.monotonic() - started < 10
+
+
+def test_a_service_that_nobody_runs_is_an_error_with_advice(tmp_path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        plan = LoadPlan(f"http://127.0.0.1:{port}/", schedule.constant(10, 1))
+        with pytest.raises(LoadFailed, match=r"cannot be reached: .*; check that"):
+            run_driver(plan, tmp_path)
+
+
+def test_the_run_can_be_ended_by_its_follower_and_keeps_its_data(
+    serve, fake_target, tmp_path
+) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.steps([50] * 20, 0.5), process="uniform")
+    run = run_driver(plan, tmp_path, lambda event: event["event"] == "step" and event["step"] == 1)
+    assert run.interrupted
+    assert len(run.steps) <= 4
+    assert [step.requests for step in run.steps[:2]] == [25, 25]
+    assert len(run.raw()) == sum(step.requests for step in run.steps)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_cleanly_with_partial_data(
+    serve, fake_target, tmp_path: Path, number: signal.Signals
+) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.constant(50, 60)).save(tmp_path / "given.json")
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-m", "runbook.load.driver", str(plan), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["event"] == "tick":
+                break
+        process.send_signal(number)
+        rest, complaints = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert complaints == b""
+    assert json.loads(rest.splitlines()[-1])["event"] == "finished"
+    run = read_results(out)
+    assert run.interrupted
+    assert len(run.raw()) >= 30
+
+
+def test_an_exception_in_the_follower_leaves_no_process(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.constant(50, 60))
+
+    def fail(event: dict) -> bool:
+        raise RuntimeError("the notebook was interrupted")
+
+    started = time.monotonic()
+    with pytest.raises(RuntimeError):
+        run_driver(plan, tmp_path, fail)
+    assert time.monotonic() - started < 15
+    count = len(target.served)
+    time.sleep(0.3)
+    assert len(target.served) == count
