@@ -1,0 +1,27 @@
+"""Stacks: plan, review, apply, delete, and why the last change failed.
+
+Sceptre renders templates, parameters and tags; change sets go through CloudFormation's API.
+"""
+
+from runbook.stacks.deployed import status
+from runbook.stacks.events import StackEvent
+from runbook.stacks.failures import Failure, last_failures
+from runbook.stacks.launch import LayerOutcome, apply
+from runbook.stacks.plan import plan_changes
+from runbook.stacks.remove import delete, deletion_order
+from runbook.stacks.review import LayerReview, Review, require_approval
+
+__all__ = [
+    "Failure",
+    "LayerOutcome",
+    "LayerReview",
+    "Review",
+    "StackEvent",
+    "apply",
+    "delete",
+    "deletion_order",
+    "last_failures",
+    "plan_changes",
+    "require_approval",
+    "status",
+]

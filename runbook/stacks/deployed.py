@@ -1,0 +1,108 @@
+"""A stack as CloudFormation has it now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from runbook.aws import client
+from runbook.environment import LAYERS, Environment
+from runbook.stacks.layers import OutputLookup
+from runbook.stacks.waiting import Waiter
+
+#: A first creation that failed: nothing of it can be updated, only deleted and made anew.
+DEAD = frozenset({"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
+#: A name without resources: a change set was made and never executed.
+EMPTY = frozenset({"REVIEW_IN_PROGRESS"})
+#: Stacks that took their last change.
+HEALTHY = frozenset(
+    {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Status, parameters, tags and outputs of a stack."""
+
+    stack_name: str
+    status: str
+    reason: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are resources an update can start from."""
+        return self.status not in DEAD | EMPTY
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way."""
+        return self.status.endswith("_IN_PROGRESS") and self.status not in EMPTY
+
+
+def describe(cloudformation: Any, stack_name: str) -> Deployed | None:
+    """The stack, or None when there is none of that name (or it was deleted)."""
+    try:
+        stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    if stack["StackStatus"] == "DELETE_COMPLETE":
+        return None
+    return Deployed(
+        stack_name=stack["StackName"],
+        status=stack["StackStatus"],
+        reason=stack.get("StackStatusReason", "") or "",
+        parameters={
+            item["ParameterKey"]: item.get("ResolvedValue") or item.get("ParameterValue", "")
+            for item in stack.get("Parameters", [])
+        },
+        tags={item["Key"]: item["Value"] for item in stack.get("Tags", [])},
+        outputs={item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])},
+    )
+
+
+def settled(cloudformation: Any, stack_name: str, waiter: Waiter) -> Deployed | None:
+    """The stack once no operation is under way: a killed run's operation is waited for."""
+    found = describe(cloudformation, stack_name)
+    if found is None or not found.busy:
+        return found
+    for _ in waiter.looks(f"The operation on {stack_name}"):
+        found = describe(cloudformation, stack_name)
+        if found is None or not found.busy:
+            break
+    return found
+
+
+def template_body(cloudformation: Any, stack_name: str) -> str:
+    """The template as it was handed in."""
+    body = cloudformation.get_template(StackName=stack_name, TemplateStage="Original")[
+        "TemplateBody"
+    ]
+    return body if isinstance(body, str) else json.dumps(body, indent=2)
+
+
+def output_lookup(cloudformation: Any) -> OutputLookup:
+    """Looks outputs up, each stack once; None for what does not exist."""
+    known: dict[str, Mapping[str, str]] = {}
+
+    def lookup(stack_name: str, key: str) -> str | None:
+        if stack_name not in known:
+            found = describe(cloudformation, stack_name)
+            known[stack_name] = found.outputs if found and found.exists else {}
+        return known[stack_name].get(key)
+
+    return lookup
+
+
+def status(environment: Environment) -> dict[str, Deployed | None]:
+    """Every layer's stack, None for those that do not exist."""
+    cloudformation = client(environment, "cloudformation")
+    return {layer: describe(cloudformation, environment.stack_name(layer)) for layer in LAYERS}

@@ -1,0 +1,228 @@
+"""What Sceptre makes of the configuration: one `Layer` a stack, in launch order.
+
+The only module that touches Sceptre's objects. References to other stacks' outputs stay
+symbolic unless a lookup gives their values, so that a review can be made, and hashed,
+before the stacks it builds on exist.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import TemplateError
+from sceptre.connection_manager import ConnectionManager
+from sceptre.context import SceptreContext
+from sceptre.exceptions import SceptreException
+from sceptre.hooks import execute_hooks
+from sceptre.plan.plan import SceptrePlan
+from sceptre.resolvers import Resolver
+from sceptre.resolvers.stack_output import StackOutput
+
+from runbook import region
+from runbook.environment import LAYERS, Environment
+from runbook.errors import InputInvalid, StackFailed
+
+#: Gives the value of an output by stack name and key, or None while the stack lacks it.
+OutputLookup = Callable[[str, str], str | None]
+
+#: Where Sceptre keeps a stack's values before it resolves them.
+_CONTAINERS = (
+    "_parameters",
+    "_tags",
+    "_sceptre_user_data",
+    "_notifications",
+    "_template_handler_config",
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stack as the configuration wants it.
+
+    `parameters` and `tags` hold values, or `{stack.Key}` where an upstream output is not
+    known. `depends_on` names layers. `unresolved` tells whether such a reference is left.
+    """
+
+    name: str
+    stack_name: str
+    template: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    notifications: tuple[str, ...]
+    service_role: str | None
+    protected: bool
+    depends_on: tuple[str, ...]
+    unresolved: tuple[str, ...]
+    stack: Any = field(repr=False, compare=False)
+
+    def request(self) -> dict[str, Any]:
+        """The arguments that CloudFormation's create calls share."""
+        role = {"RoleARN": self.service_role} if self.service_role else {}
+        return {
+            "StackName": self.stack_name,
+            **self.stack.template.get_boto_call_parameter(),
+            "Parameters": [
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self.parameters.items()
+            ],
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
+            "NotificationARNs": list(self.notifications),
+            "Capabilities": [
+                "CAPABILITY_IAM",
+                "CAPABILITY_NAMED_IAM",
+                "CAPABILITY_AUTO_EXPAND",
+            ],
+            **role,
+        }
+
+    def run_hooks(self, *points: str) -> None:
+        """Run the layer's hooks of these points (`before_launch`, `after_update`, ...).
+
+        Change sets go past Sceptre's own actions, so the guards in its hooks are run here.
+        Raises StackFailed when a hook refuses.
+        """
+        for point in points:
+            try:
+                execute_hooks(self.stack.hooks.get(point))
+            except Exception as error:
+                raise StackFailed(
+                    f"A {point} hook of layer {self.name} refused",
+                    str(error),
+                    "mend what it names, then run this again",
+                ) from error
+
+
+def load_layers(
+    environment: Environment,
+    names: Sequence[str] | None = None,
+    *,
+    variables: Mapping[str, str] | None = None,
+    lookup: OutputLookup | None = None,
+) -> tuple[Layer, ...]:
+    """The environment's layers in launch order, or those named.
+
+    `variables` are Sceptre's user variables (`sceptre --var`). Raises InputInvalid for a
+    configuration that Sceptre cannot read and for unknown names.
+    """
+    with aws_variables(environment):
+        try:
+            context = SceptreContext(
+                project_path=str(environment.sceptre_dir),
+                command_path=environment.name,
+                user_variables=dict(variables or {}),
+            )
+            plan = SceptrePlan(context)
+            plan.resolve("launch")
+            layers = [_layer(stack, lookup) for stack in plan]
+        except (SceptreException, TemplateError, OSError, KeyError, ValueError) as error:
+            raise InputInvalid(
+                f"The stacks of {environment.name} cannot be read",
+                f"{type(error).__name__}: {error}",
+                f"mend {environment.sceptre_dir / 'config' / environment.name}",
+            ) from error
+    _require_known(names, [layer.name for layer in layers])
+    order = {name: index for index, name in enumerate(LAYERS)}
+    ordered = _launch_order(layers, order)
+    return tuple(layer for layer in ordered if names is None or layer.name in names)
+
+
+def _require_known(names: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in names or ():
+        if name not in known:
+            raise InputInvalid(
+                f"Layer {name!r} not found", f"there are {', '.join(known)}", "choose among these"
+            )
+
+
+def _launch_order(layers: Sequence[Layer], preferred: Mapping[str, int]) -> Iterator[Layer]:
+    """Dependencies first; among layers that could go now, the usual order of the layers."""
+    waiting = sorted(layers, key=lambda layer: (preferred.get(layer.name, 99), layer.name))
+    done: set[str] = set()
+    while waiting:
+        layer = next(item for item in waiting if done.issuperset(item.depends_on))
+        waiting.remove(layer)
+        done.add(layer.name)
+        yield layer
+
+
+def _layer(stack: Any, lookup: OutputLookup | None) -> Layer:
+    unresolved: list[str] = []
+
+    def value_of(reference: StackOutput) -> str:
+        upstream = reference.dependency_stack_name.removesuffix(".yaml")
+        stack_name = f"{stack.project_code}-{upstream.replace('/', '-')}"
+        known = lookup(stack_name, reference.output_key) if lookup else None
+        if known is None:
+            unresolved.append(f"{stack_name}.{reference.output_key}")
+            return f"{{{stack_name}.{reference.output_key}}}"
+        return known
+
+    for attribute in _CONTAINERS:
+        setattr(stack, attribute, _replace_outputs(getattr(stack, attribute), value_of))
+    return Layer(
+        name=_short(stack.name),
+        stack_name=stack.external_name,
+        template=stack.template.body,
+        parameters={key: _as_parameter(value) for key, value in stack.parameters.items()},
+        tags={str(key): str(value) for key, value in stack.tags.items()},
+        notifications=tuple(stack.notifications),
+        service_role=stack.cloudformation_service_role,
+        protected=bool(stack.protected),
+        depends_on=tuple(sorted({_short(item.name) for item in stack.dependencies})),
+        unresolved=tuple(dict.fromkeys(unresolved)),
+        stack=stack,
+    )
+
+
+def _short(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _as_parameter(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _replace_outputs(value: Any, value_of: Callable[[StackOutput], str]) -> Any:
+    """Put values or symbols for every `!stack_output`, also inside other resolvers."""
+    if isinstance(value, StackOutput):
+        return value_of(value)
+    if isinstance(value, Resolver):
+        # `.argument` would resolve what is inside; the plain attribute does not.
+        value._argument = _replace_outputs(value._argument, value_of)
+        return value
+    if isinstance(value, dict):
+        return {key: _replace_outputs(item, value_of) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replace_outputs(item, value_of) for item in value]
+    return value
+
+
+@contextmanager
+def aws_variables(environment: Environment) -> Iterator[None]:
+    """Point Sceptre, and what its hooks start, at the local region for `local`.
+
+    Sceptre keeps sessions and clients on a class for good; they are dropped, so that a region
+    that came back on another port is found.
+    """
+    if not environment.is_local or os.environ.get("AWS_ENDPOINT_URL") or not region.running():
+        yield
+        return
+    before = dict(os.environ)
+    os.environ.update(region.environment_variables())
+    _forget_clients()
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    ConnectionManager._clients.clear()
+    ConnectionManager._boto_sessions.clear()

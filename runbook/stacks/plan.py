@@ -1,0 +1,92 @@
+"""Planning: what every layer would change, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runbook.aws import client
+from runbook.environment import Environment
+from runbook.stacks import changesets
+from runbook.stacks.changesets import Change
+from runbook.stacks.deployed import (
+    Deployed,
+    describe,
+    output_lookup,
+    settled,
+    template_body,
+)
+from runbook.stacks.diff import diff
+from runbook.stacks.digest import digest
+from runbook.stacks.layers import Layer, aws_variables, load_layers
+from runbook.stacks.review import LayerReview, Review
+from runbook.stacks.template import resources
+from runbook.stacks.waiting import Waiter, waiter_for
+
+
+def plan_changes(
+    environment: Environment,
+    layers: Sequence[str] | None = None,
+    *,
+    variables: Mapping[str, str] | None = None,
+    waiter: Waiter | None = None,
+) -> Review:
+    """Review the environment's layers, or those named, in launch order.
+
+    Change sets are made to see what CloudFormation would do, and deleted again. A layer that
+    does not exist yet is shown from its template. `variables` are Sceptre's user variables.
+
+    Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
+    CloudFormation refuses a template.
+    """
+    cloudformation = client(environment, "cloudformation")
+    symbolic = load_layers(environment, layers, variables=variables)
+    actual = load_layers(
+        environment, layers, variables=variables, lookup=output_lookup(cloudformation)
+    )
+    patience = waiter or waiter_for(environment)
+    with aws_variables(environment):
+        reviews = tuple(_review(cloudformation, layer, patience) for layer in actual)
+    return Review(environment.name, reviews, digest(environment, symbolic))
+
+
+def _review(cloudformation: Any, layer: Layer, waiter: Waiter) -> LayerReview:
+    deployed = settled(cloudformation, layer.stack_name, waiter)
+    if deployed is None or not deployed.exists:
+        return _creation(layer, deployed)
+    difference = diff(layer, deployed, template_body(cloudformation, layer.stack_name))
+    if layer.unresolved:
+        # An upstream stack is missing or lacks an output: CloudFormation cannot be asked yet.
+        return LayerReview(layer.name, layer.stack_name, "update", (), difference, layer.unresolved)
+    change_set = changesets.create(cloudformation, layer, "UPDATE", waiter)
+    if change_set.empty:
+        return LayerReview(layer.name, layer.stack_name, "none", (), difference)
+    changesets.delete(cloudformation, layer.stack_name, change_set.arn)
+    return LayerReview(layer.name, layer.stack_name, "update", change_set.changes, difference)
+
+
+def _creation(layer: Layer, deployed: Deployed | None) -> LayerReview:
+    dead = deployed is not None and deployed.status != "REVIEW_IN_PROGRESS"
+    changes = tuple(
+        Change(
+            item.logical_id,
+            item.resource_type,
+            "Add",
+            causes=(f"if {item.condition}",) if item.condition else (),
+        )
+        for item in resources(layer.template)
+    )
+    return LayerReview(
+        layer.name,
+        layer.stack_name,
+        "recreate" if dead else "create",
+        changes,
+        diff(layer, None, ""),
+        layer.unresolved,
+    )
+
+
+def exists(environment: Environment, layer: str) -> bool:
+    """Whether the layer's stack exists with resources."""
+    found = describe(client(environment, "cloudformation"), environment.stack_name(layer))
+    return found is not None and found.exists

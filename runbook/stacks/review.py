@@ -1,0 +1,162 @@
+"""What is shown to the person who approves: every layer's changes, and the digest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook.environment import Environment
+from runbook.errors import ApprovalMissing, InputInvalid
+from runbook.stacks.changesets import Change
+from runbook.stacks.diff import LayerDiff
+
+#: As many digits of a digest are shown, and enough to approve with.
+DIGEST_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class LayerReview:
+    """One layer: `operation` is create, recreate, update or none."""
+
+    layer: str
+    stack_name: str
+    operation: str
+    changes: tuple[Change, ...]
+    diff: LayerDiff
+    waits_for: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change."""
+        return self.operation == "none"
+
+
+@dataclass(frozen=True)
+class Review:
+    """All layers in launch order, and the digest an approval binds to."""
+
+    environment: str
+    layers: tuple[LayerReview, ...]
+    digest: str
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change in any layer."""
+        return all(layer.empty for layer in self.layers)
+
+    @property
+    def short_digest(self) -> str:
+        """The digits people copy."""
+        return self.digest[:DIGEST_DIGITS]
+
+    @property
+    def destructive(self) -> frozenset[tuple[str, str]]:
+        """The (layer, logical id) whose present resource may go away."""
+        return frozenset(
+            (layer.layer, change.logical_id)
+            for layer in self.layers
+            for change in layer.changes
+            if change.destructive
+        )
+
+    def layer(self, name: str) -> LayerReview | None:
+        """The review of one layer, None when it was not part of this."""
+        return next((item for item in self.layers if item.layer == name), None)
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row a change, for a table."""
+        return [
+            {
+                "layer": layer.layer,
+                "action": change.action,
+                "resource": change.logical_id,
+                "type": change.resource_type,
+                "replacement": change.replacement or "-",
+                "because of": ", ".join(change.causes),
+                "attention": attention(change),
+            }
+            for layer in self.layers
+            for change in layer.changes
+        ]
+
+    def warnings(self) -> list[str]:
+        """A sentence for every resource that may go away, the stateful ones first."""
+        found = [
+            (not change.stateful, _warning(layer.layer, change))
+            for layer in self.layers
+            for change in layer.changes
+            if change.destructive
+        ]
+        return [text for _, text in sorted(found)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For review.json."""
+        return {
+            "schema_version": 1,
+            "environment": self.environment,
+            "digest": self.digest,
+            "empty": self.empty,
+            "layers": [
+                {
+                    "layer": layer.layer,
+                    "stack_name": layer.stack_name,
+                    "operation": layer.operation,
+                    "waits_for": list(layer.waits_for),
+                    "changes": [change.to_dict() for change in layer.changes],
+                    "diff": asdict(layer.diff),
+                }
+                for layer in self.layers
+            ],
+        }
+
+    def save(self, path: Path) -> Path:
+        """Write review.json."""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        return path
+
+
+def attention(change: Change) -> str:
+    """The words shouted beside a change; empty for a harmless one."""
+    if not change.destructive:
+        return ""
+    verb = "DELETED" if change.action == "Remove" else "REPLACED"
+    maybe = "MAY BE " if change.replacement == "Conditional" else ""
+    return f"{'STATEFUL: ' if change.stateful else ''}{maybe}{verb}"
+
+
+def require_approval(environment: Environment, review: Review, digest: str) -> str:
+    """Who approved: "digest", "nothing to approve" or "local approves itself".
+
+    Only `local` may go on without a digest. Raises ApprovalMissing, naming what to approve.
+    """
+    if review.empty:
+        return "nothing to approve"
+    given = digest.strip().lower()
+    if given:
+        if len(given) < DIGEST_DIGITS:
+            raise InputInvalid(
+                f"The digest {given!r} is too short",
+                f"an approval names at least {DIGEST_DIGITS} digits",
+                "copy it from the review",
+            )
+        if review.digest.startswith(given):
+            return "digest"
+        raise ApprovalMissing(
+            f"The approved digest {given[:DIGEST_DIGITS]} is not that of this review",
+            "templates, parameters or tags changed since it was approved",
+            f"read the review again, then: --approve {review.short_digest}",
+        )
+    if environment.is_local:
+        return "local approves itself"
+    raise ApprovalMissing(
+        f"{environment.name} needs an approval",
+        f"{sum(not layer.empty for layer in review.layers)} layers would change",
+        f"read the review, then run again with --approve {review.short_digest}",
+    )
+
+
+def _warning(layer: str, change: Change) -> str:
+    loss = " Its content is lost." if change.stateful else ""
+    return f"{attention(change)}: {layer} / {change.logical_id} ({change.resource_type}).{loss}"

@@ -1,0 +1,79 @@
+"""What a template says about itself, read without CloudFormation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+#: Types that hold what cannot be made again: their replacement or removal is shouted.
+STATEFUL_TYPES = frozenset(
+    {
+        "AWS::Cognito::UserPool",
+        "AWS::DynamoDB::GlobalTable",
+        "AWS::DynamoDB::Table",
+        "AWS::EC2::Volume",
+        "AWS::ECR::Repository",
+        "AWS::EFS::FileSystem",
+        "AWS::KMS::Key",
+        "AWS::Logs::LogGroup",
+        "AWS::RDS::DBCluster",
+        "AWS::RDS::DBInstance",
+        "AWS::S3::Bucket",
+        "AWS::SSM::Parameter",
+        "AWS::SecretsManager::Secret",
+        "AWS::CloudFront::KeyValueStore",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource a template declares; `condition` is empty when it always exists."""
+
+    logical_id: str
+    resource_type: str
+    condition: str
+
+
+def parse(body: str) -> dict[str, Any]:
+    """A template as plain data; intrinsic functions in short form stay opaque."""
+    content = yaml.load(body, Loader=_ShortForms)
+    return content if isinstance(content, dict) else {}
+
+
+def resources(body: str) -> tuple[Resource, ...]:
+    """The resources of a template, in its order."""
+    declared = parse(body).get("Resources") or {}
+    return tuple(
+        Resource(name, str(item.get("Type", "")), str(item.get("Condition", "") or ""))
+        for name, item in declared.items()
+    )
+
+
+def secret_parameters(body: str) -> frozenset[str]:
+    """The parameters marked NoEcho, whose values are never shown."""
+    declared = parse(body).get("Parameters") or {}
+    return frozenset(
+        name for name, item in declared.items() if str(item.get("NoEcho", "")).lower() == "true"
+    )
+
+
+class _ShortForms(yaml.SafeLoader):
+    """A safe loader that accepts `!Ref`, `!GetAtt` and the like without meaning."""
+
+
+def _opaque(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    else:
+        value = None
+    return {suffix: value}
+
+
+_ShortForms.add_multi_constructor("!", _opaque)

@@ -1,0 +1,229 @@
+"""Applying a review: order, failure, what was not shown, starting again."""
+
+import pytest
+
+from runbook.environment import Environment
+from runbook.errors import ApprovalMissing, AwsCallFailed, StackFailed
+from runbook.stacks.events import StackEvent
+from runbook.stacks.failures import last_failures
+from runbook.stacks.launch import apply
+from runbook.stacks.plan import plan_changes
+from runbook.stacks.remove import delete
+from runbook.stacks.waiting import Waiter
+
+
+def service_config(environment: Environment, old: str, new: str) -> None:
+    path = environment.sceptre_dir / "config/local/service.yaml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.fixture
+def launched(environment: Environment, cloudformation, waiter: Waiter):
+    apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    cloudformation.calls.clear()
+    return cloudformation
+
+
+def test_layers_are_created_in_order_and_events_told(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    told: list[StackEvent] = []
+    review = plan_changes(environment, waiter=waiter)
+    outcomes = apply(environment, review, on_event=told.append, waiter=waiter)
+    assert [item.result for item in outcomes] == ["created", "created"]
+    executed = [call for call in cloudformation.calls if call.startswith("execute")]
+    assert executed == ["execute CREATE shop-local-network", "execute CREATE shop-local-service"]
+    assert [event.logical_id for event in told if not event.of_stack] == [
+        "Vpc",
+        "Flow",
+        "Store",
+        "Thing",
+    ]
+    assert len({event.event_id for event in told}) == len(told), "each event is told once"
+    given = cloudformation.stacks["shop-local-service"]["given"]
+    assert given["Where"] == "vpc-1:tail"
+
+
+def test_nothing_to_change_is_no_change(environment: Environment, launched, waiter: Waiter) -> None:
+    review = plan_changes(environment, waiter=waiter)
+    outcomes = apply(environment, review, waiter=waiter)
+    assert [item.result for item in outcomes] == ["no_change", "no_change"]
+    assert not [call for call in launched.calls if call.startswith("execute")]
+
+
+def test_a_failed_layer_stops_the_next_and_names_the_root_cause(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    cloudformation.broken = {"Vpc": "no more VPCs"}
+    review = plan_changes(environment, waiter=waiter)
+    with pytest.raises(StackFailed) as caught:
+        apply(environment, review, waiter=waiter)
+    assert "Layer network failed, shop-local-network is ROLLBACK_COMPLETE" in str(caught.value)
+    assert "Vpc (AWS::SNS::Topic): no more VPCs (1 more failed because of it)" in str(caught.value)
+    assert "shop-local-service" not in cloudformation.stacks
+    (failure,) = last_failures(environment)
+    assert (failure.operation, failure.root.logical_id) == ("create", "Vpc")
+    assert [event.reason for event in failure.cascade] == ["Resource creation cancelled"]
+
+
+def test_a_stack_whose_creation_failed_is_made_anew(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    cloudformation.broken = {"Vpc": "no more VPCs"}
+    review = plan_changes(environment, waiter=waiter)
+    with pytest.raises(StackFailed):
+        apply(environment, review, waiter=waiter)
+    cloudformation.broken = {}
+    again = plan_changes(environment, waiter=waiter)
+    assert again.layers[0].operation == "recreate"
+    assert again.digest == review.digest, "the approval still holds"
+    assert [item.result for item in apply(environment, again, waiter=waiter)] == [
+        "created",
+        "created",
+    ]
+    assert "delete shop-local-network" in cloudformation.calls
+
+
+def test_a_failed_update_is_found_as_the_last_update_failure(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    launched.broken = {"Thing": "limit reached"}
+    service_config(environment, "tail", "end")
+    with pytest.raises(StackFailed, match="UPDATE_ROLLBACK_COMPLETE: Thing"):
+        apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    (failure,) = last_failures(environment)
+    assert (failure.operation, failure.layer) == ("update", "service")
+
+
+def test_a_configuration_changed_after_the_review_stops(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    review = plan_changes(environment, waiter=waiter)
+    service_config(environment, "tail", "end")
+    with pytest.raises(ApprovalMissing, match="are not what was reviewed"):
+        apply(environment, review, waiter=waiter)
+    assert cloudformation.stacks == {}
+
+
+def test_a_replacement_that_was_not_shown_stops_before_it_happens(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    service_config(environment, "tail", "end")
+    review = plan_changes(environment, waiter=waiter)
+    launched.replacing = {"Store": "True"}
+    with pytest.raises(ApprovalMissing, match=r"did not show: Store \(Modify\)"):
+        apply(environment, review, waiter=waiter)
+    assert not [call for call in launched.calls if call.startswith("execute")]
+    assert launched.change_sets == {}
+
+
+def test_only_named_layers_are_applied(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    review = plan_changes(environment, waiter=waiter)
+    outcomes = apply(environment, review, layers=["network"], waiter=waiter)
+    assert [item.layer for item in outcomes] == ["network"]
+
+
+def test_a_layer_without_its_upstream_is_refused(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    review = plan_changes(environment, waiter=waiter)
+    with pytest.raises(StackFailed, match=r"do not exist: shop-local-network\.VpcId"):
+        apply(environment, review, layers=["service"], waiter=waiter)
+
+
+def test_an_operation_under_way_is_waited_for(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    launched.stacks["shop-local-service"]["queue"] = [
+        "UPDATE_IN_PROGRESS",
+        "UPDATE_IN_PROGRESS",
+        "UPDATE_COMPLETE",
+    ]
+    assert plan_changes(environment, waiter=waiter).empty
+
+
+def test_an_operation_that_never_ends_is_an_error(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    launched.stacks["shop-local-service"]["queue"] = ["UPDATE_IN_PROGRESS"] * 100
+    with pytest.raises(AwsCallFailed, match="did not end"):
+        plan_changes(environment, waiter=waiter)
+
+
+def test_a_refused_change_set_is_an_error_with_the_reason(
+    environment: Environment, cloudformation, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = cloudformation.create_change_set
+
+    def failing(**request):
+        answer = original(**request)
+        found = cloudformation.change_sets[answer["Id"]]
+        found.update(Status="FAILED", StatusReason="Parameter Cidr is malformed")
+        return answer
+
+    monkeypatch.setattr(cloudformation, "create_change_set", failing)
+    review = plan_changes(environment, waiter=waiter)
+    with pytest.raises(AwsCallFailed, match="Parameter Cidr is malformed"):
+        apply(environment, review, waiter=waiter)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+def test_a_hook_that_refuses_stops_before_any_change(
+    environment: Environment, cloudformation, waiter: Waiter, credentials: None
+) -> None:
+    path = environment.sceptre_dir / "config/local/network.yaml"
+    path.write_text(path.read_text() + "hooks:\n  before_launch:\n    - !cmd 'exit 3'\n")
+    review = plan_changes(environment, waiter=waiter)
+    with pytest.raises(StackFailed, match="before_launch hook of layer network refused"):
+        apply(environment, review, waiter=waiter)
+    assert cloudformation.calls == []
+
+
+def test_hooks_run_around_a_change(
+    environment: Environment, cloudformation, waiter: Waiter, tmp_path, credentials: None
+) -> None:
+    path = environment.sceptre_dir / "config/local/network.yaml"
+    marks = tmp_path / "marks"
+    hooks = "".join(
+        f"  {point}:\n    - !cmd 'echo {point} >> {marks}'\n"
+        for point in ("before_launch", "before_create", "after_create", "before_update")
+    )
+    path.write_text(path.read_text() + f"hooks:\n{hooks}")
+    review = plan_changes(environment, waiter=waiter)
+    apply(environment, review, layers=["network"], waiter=waiter)
+    assert marks.read_text().split() == ["before_launch", "before_create", "after_create"]
+
+
+def test_deletion_goes_backwards_and_skips_what_is_gone(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    outcomes = delete(environment, waiter=waiter)
+    assert [item.layer for item in outcomes] == ["service", "network"]
+    assert launched.stacks == {}
+    assert delete(environment, waiter=waiter) == ()
+
+
+def test_a_failed_deletion_names_the_cause_and_spares_the_layers_below(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    launched.broken = {"Store": "The bucket is not empty"}
+    with pytest.raises(StackFailed, match=r"Store .*The bucket is not empty"):
+        delete(environment, waiter=waiter)
+    assert "shop-local-network" in launched.stacks
+
+
+def test_a_protected_stack_is_not_deleted(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    path = environment.sceptre_dir / "config/local/network.yaml"
+    path.write_text(path.read_text() + "protect: true\n")
+    with pytest.raises(StackFailed, match="is protected"):
+        delete(environment, waiter=waiter)
+    assert len(launched.stacks) == 2
