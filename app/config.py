@@ -1,0 +1,103 @@
+"""What the environment says about this service, read once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.errors import StartError
+
+# RFC 7518, 3.2: an HS256 key has at least as many bits as the hash.
+_JWT_KEY_BYTES_MIN = 32
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one task. Relative paths count from the working directory."""
+
+    jwt_key: str = field(repr=False)
+    host: str = "0.0.0.0"
+    port: int = 8000
+    store_url: str = "sqlite:///data/shop.db"
+    upload_dir: Path = Path("data/uploads")
+    catalogue_seed: int = 100
+    """Products that the catalogue starts with."""
+    log_level: str = "info"
+    service_version: str = "dev"
+    cpu_share: float | None = None
+    """vCPUs this process may use, enforced by `throttle`; None leaves it to the platform."""
+    cpu_stat: Path | None = None
+    """File that `throttle` keeps its counts in."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Config":
+        """Read the settings; an empty variable counts as absent.
+
+        Raises StartError naming the variable that is missing or wrong.
+        """
+        env = {name: value for name, value in environment.items() if value}
+        share = env.get("IN_TASK_CPU_SHARE")
+        stat = env.get("IN_TASK_CPU_STAT")
+        return cls(
+            jwt_key=_jwt_key(env.get("JWT_KEY", "")),
+            host=env.get("HOST", cls.host),
+            port=_integer("PORT", env.get("PORT", str(cls.port)), 1, 65_535),
+            store_url=_store_url(env.get("STORE_URL", cls.store_url)),
+            upload_dir=Path(env.get("UPLOAD_DIR", cls.upload_dir)),
+            catalogue_seed=_integer(
+                "CATALOGUE_SEED", env.get("CATALOGUE_SEED", str(cls.catalogue_seed)), 0, 10_000
+            ),
+            log_level=_log_level(env.get("LOG_LEVEL", cls.log_level)),
+            service_version=env.get("SERVICE_VERSION", cls.service_version),
+            cpu_share=None if share is None else _cpu_share(share),
+            cpu_stat=None if stat is None else Path(stat),
+        )
+
+
+def _jwt_key(value: str) -> str:
+    advice = (
+        "set it from a secret store, or for a trial on this machine: "
+        "export JWT_KEY=$(python3 -c 'import secrets; print(secrets.token_hex(32))')"
+    )
+    if not value:
+        raise StartError(f"no signing key: JWT_KEY is not set; {advice}")
+    if len(value.encode()) < _JWT_KEY_BYTES_MIN:
+        raise StartError(
+            f"weak signing key: JWT_KEY is shorter than {_JWT_KEY_BYTES_MIN} bytes; {advice}"
+        )
+    return value
+
+
+def _integer(name: str, value: str, low: int, high: int) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise StartError(f"{name} is wrong: {value!r}; give a whole number from {low} to {high}")
+    return number
+
+
+def _store_url(value: str) -> str:
+    if not value.startswith("sqlite:///"):
+        # A database address holds its password: it is not repeated here.
+        raise StartError(
+            "STORE_URL is wrong: this service stores in SQLite only; give sqlite:///<path>"
+        )
+    return value
+
+
+def _log_level(value: str) -> str:
+    if value.lower() not in _LOG_LEVELS:
+        raise StartError(f"LOG_LEVEL is wrong: {value!r}; give one of {', '.join(_LOG_LEVELS)}")
+    return value.lower()
+
+
+def _cpu_share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share <= 64.0:
+        raise StartError(f"IN_TASK_CPU_SHARE is wrong: {value!r}; give vCPUs, such as 0.25")
+    return share

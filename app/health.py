@@ -1,0 +1,21 @@
+"""Whether this task lives, and whether it can serve."""
+
+from flask import Blueprint, current_app
+from flask.typing import ResponseReturnValue
+
+from app.store import current_store
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/health")
+def live() -> ResponseReturnValue:
+    """The process answers; looks at nothing else, so a slow store never kills tasks."""
+    return {"status": "ok", "version": current_app.config["SERVICE_VERSION"]}
+
+
+@bp.get("/ready")
+def ready() -> ResponseReturnValue:
+    """The store answers too (503 when not): the balancer may send requests."""
+    current_store().ping()
+    return {"status": "ready"}

@@ -1,0 +1,107 @@
+"""From a configuration to a serving process.
+
+granian runs one worker process with one thread for Python: a task of 0.25 vCPU
+gains nothing from more, and SQLite would only queue them. Its main process
+passes SIGTERM on; the worker finishes the requests in flight, then both end.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from wsgiref.types import WSGIApplication
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import create_app
+from app.catalogue import seed
+from app.config import Config
+from app.errors import StartError
+from app.images import ImageDirectory
+from app.store import Store
+from app.throttle import CpuShare
+
+# Longer than the 60 s a load balancer keeps an idle connection: the side that may
+# send the next request has to be the one that closes.
+_KEEP_ALIVE_MS = 75_000
+# Within the 30 s that ECS leaves between SIGTERM and SIGKILL.
+_DRAIN_S = 25
+
+
+def prepare(config: Config) -> None:
+    """Create the store and its first products; raises StartError when that fails."""
+    store = Store(config.store_url)
+    try:
+        store.create()
+        seed(store, ImageDirectory(config.upload_dir), config.catalogue_seed)
+    except (OSError, SQLAlchemyError) as error:
+        raise StartError(
+            f"the store cannot be used: {error}; STORE_URL and UPLOAD_DIR must name places "
+            "that this user may write"
+        ) from error
+    finally:
+        store.close()
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises StartError when the address is taken, and SystemExit(1) when the worker dies.
+    """
+    _require_free(config.host, config.port)
+    server = Granian(
+        "app",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=1,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_KEEP_ALIVE_MS),
+        websockets=False,
+        log_level=LogLevels(config.log_level),
+        workers_kill_timeout=_DRAIN_S,
+    )
+    server.serve(target_loader=functools.partial(load, config), wrap_loader=False)
+
+
+def load(config: Config) -> WSGIApplication:
+    """The application, as the worker process loads it."""
+    # Until granian installs its own handler: the main process's, inherited, would do nothing.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    app = create_app(config)
+    app.logger.setLevel(config.log_level.upper())
+    if config.cpu_share is None:
+        return app
+    return CpuShare(app, config.cpu_share, config.cpu_stat)
+
+
+def _end_with_parent() -> None:
+    """A killed main process takes its worker along, as the end of a container would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise StartError when another process listens there.
+
+    granian shares the port instead of failing, and each would get half the requests.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {host} port {port}: {error.strerror}; set HOST and PORT"
+            ) from error
