@@ -1,0 +1,181 @@
+"""The service as it runs: tasks with their target's health, waiting, smoke check."""
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook.ecs import service
+from runbook.ecs.smoke import smoke_check
+from runbook.environment import Environment
+from runbook.errors import AwsCallFailed, StackFailed
+
+
+class FakeEcs:
+    """Answers as ECS, its paginator and ELBv2 would; edit `state` to change the world."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {
+            "desiredCount": 2,
+            "runningCount": 2,
+            "pendingCount": 0,
+            "deployments": [{"status": "PRIMARY", "rolloutState": "COMPLETED"}],
+            "events": [{"message": "steady"}],
+        }
+        self.health = {8001: "healthy", 8002: "healthy"}
+        self.bindings: dict[str, Any] = {}
+
+    def describe_services(self, **_: Any) -> Any:
+        return {"services": [self.state]}
+
+    def get_paginator(self, name: str) -> Any:
+        return self
+
+    def paginate(self, **_: Any) -> Any:
+        return [{"taskArns": ["arn:task/a"]}, {"taskArns": ["arn:task/b", "arn:task/c"]}]
+
+    def describe_tasks(self, **_: Any) -> Any:
+        return {
+            "tasks": [
+                self._task("a", "RUNNING", 8001),
+                self._task("b", "RUNNING", 8002),
+                self._task("c", "STOPPED", 8003),
+            ]
+        }
+
+    def _task(self, name: str, status: str, port: int) -> dict[str, Any]:
+        binding = {"bindIP": "127.0.0.1", "hostPort": port}
+        containers = self.bindings.get(name, [{"networkBindings": [binding]}])
+        return {"taskArn": f"arn:task/{name}", "lastStatus": status, "containers": containers}
+
+    def describe_target_health(self, **_: Any) -> Any:
+        return {
+            "TargetHealthDescriptions": [
+                {"Target": {"Id": "127.0.0.1", "Port": port}, "TargetHealth": {"State": state}}
+                for port, state in self.health.items()
+            ]
+            + [{"Target": {"Id": "10.0.0.9", "Port": 8000}, "TargetHealth": {"State": "draining"}}]
+        }
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment("local", "shop", "eu-west-1", "000000000000", 10, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def ecs(monkeypatch: pytest.MonkeyPatch) -> FakeEcs:
+    fake = FakeEcs()
+    names = {"ServiceName": "web", "ClusterName": "main", "TargetGroupArn": "tg"}
+    monkeypatch.setattr(service, "client", lambda environment, name: fake)
+    monkeypatch.setattr(service, "outputs", lambda environment, layer: names)
+    return fake
+
+
+def test_tasks_carry_the_health_of_their_targets(environment: Environment, ecs: FakeEcs) -> None:
+    ecs.health[8002] = "initial"
+    found = service.describe(environment)
+    assert [(task.task_id, task.port, task.health) for task in found.tasks] == [
+        ("a", 8001, "healthy"),
+        ("b", 8002, "initial"),
+    ]
+    assert found.healthy == 1
+    assert not found.stable
+
+
+def test_a_task_with_an_address_of_its_own_is_known_by_it(
+    environment: Environment, ecs: FakeEcs
+) -> None:
+    ecs.bindings["a"] = [{"networkInterfaces": [{"privateIpv4Address": "10.0.0.9"}]}]
+    found = service.describe(environment)
+    assert (found.tasks[0].address, found.tasks[0].health) == ("10.0.0.9", "draining")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runningCount": 1},
+        {"desiredCount": 3},
+        {"deployments": [{"status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]},
+        {"deployments": [{"status": "PRIMARY"}, {"status": "ACTIVE"}]},
+    ],
+)
+def test_what_is_not_stable(environment: Environment, ecs: FakeEcs, change: Any) -> None:
+    assert service.describe(environment).stable
+    ecs.state.update(change)
+    assert not service.describe(environment).stable
+
+
+def test_waiting_ends_when_stable(environment: Environment, ecs: FakeEcs) -> None:
+    ecs.state["runningCount"] = 1
+
+    def sleep(seconds: float) -> None:
+        ecs.state["runningCount"] = 2
+
+    assert service.wait_stable(environment, sleep=sleep).running == 2
+
+
+def test_waiting_ends_with_the_reason_of_a_failed_deployment(
+    environment: Environment, ecs: FakeEcs
+) -> None:
+    ecs.state["deployments"] = [
+        {"status": "PRIMARY", "rolloutState": "IN_PROGRESS"},
+        {"status": "ACTIVE", "rolloutState": "FAILED", "rolloutStateReason": "circuit breaker"},
+    ]
+    with pytest.raises(StackFailed, match="The deployment of web failed: circuit breaker"):
+        service.wait_stable(environment, sleep=lambda seconds: None)
+
+
+def test_waiting_has_an_end(environment: Environment, ecs: FakeEcs) -> None:
+    ecs.state["runningCount"] = 0
+    clock = itertools.count()
+    with pytest.raises(StackFailed, match="0 of 2 tasks run and 2 are healthy; steady"):
+        service.wait_stable(
+            environment, timeout_s=5, now=lambda: float(next(clock)), sleep=lambda seconds: None
+        )
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    answers = iter([(503, "busy"), (200, "not json"), (200, json.dumps({"count": 1}))])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = next(answers)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def test_the_smoke_check_wants_200_and_json(server: str) -> None:
+    answer = smoke_check(f"{server}/products", sleep=lambda seconds: None)
+    assert (answer.status, answer.size_bytes) == (200, 12)
+
+
+def test_the_smoke_check_gives_up_with_the_last_answer(unused_port: int) -> None:
+    with pytest.raises(AwsCallFailed, match="does not answer as it should"):
+        smoke_check(f"http://127.0.0.1:{unused_port}/", timeout_s=0, sleep=lambda seconds: None)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    http = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    port = http.server_port
+    http.server_close()
+    return port
