@@ -1,0 +1,1 @@
+"""CloudWatch, alarms' history and scaling activities as pandas frames."""
