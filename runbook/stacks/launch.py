@@ -5,7 +5,7 @@ A killed run can be started again: what is done is empty, what is under way is w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from runbook.stacks.changesets import ChangeSet, Kind
 from runbook.stacks.deployed import DEAD, describe, output_lookup, settled
 from runbook.stacks.digest import digest
 from runbook.stacks.events import StackEvent
-from runbook.stacks.layers import Layer, aws_variables, load_layers
+from runbook.stacks.layers import Layer, Overrides, aws_variables, load_layers
 from runbook.stacks.review import Review
 from runbook.stacks.waiting import Waiter, waiter_for
 
@@ -41,22 +41,23 @@ def apply(
     review: Review,
     *,
     layers: Sequence[str] | None = None,
-    variables: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     allowed: frozenset[tuple[str, str]] | None = None,
     on_event: OnEvent | None = None,
     waiter: Waiter | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Bring the reviewed layers, or those of them that are named, to what was reviewed.
 
-    `variables` are the ones the review was made with. `allowed` are the (layer, logical id)
-    that may be replaced or deleted; by default those the review shows.
+    `overrides` are the ones the review was made with, unless they are in the files by now.
+    `allowed` are the (layer, logical id) that may be replaced or deleted; by default those
+    the review shows.
 
     Raises ApprovalMissing when the configuration is no longer what was reviewed, or a
     replacement or deletion turns up that was not shown; StackFailed, root cause first, when
     a layer fails: later layers are not started.
     """
     reviewed = [item.layer for item in review.layers]
-    symbolic = load_layers(environment, reviewed, variables=variables)
+    symbolic = load_layers(environment, reviewed, overrides=overrides)
     if digest(environment, symbolic) != review.digest:
         raise ApprovalMissing(
             f"The stacks of {environment.name} are not what was reviewed",
@@ -70,7 +71,7 @@ def apply(
     outcomes = []
     for name in chosen:
         lookup = output_lookup(cloudformation)
-        (layer,) = load_layers(environment, [name], variables=variables, lookup=lookup)
+        (layer,) = load_layers(environment, [name], overrides=overrides, lookup=lookup)
         with aws_variables(environment):
             work = _Work(cloudformation, layer, shown, on_event or _ignore, patience)
             outcomes.append(work.run())

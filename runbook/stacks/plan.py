@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from runbook.aws import client
@@ -18,7 +18,7 @@ from runbook.stacks.deployed import (
 )
 from runbook.stacks.diff import diff
 from runbook.stacks.digest import digest
-from runbook.stacks.layers import Layer, aws_variables, load_layers
+from runbook.stacks.layers import Layer, Overrides, aws_variables, load_layers
 from runbook.stacks.review import LayerReview, Review
 from runbook.stacks.template import resources
 from runbook.stacks.waiting import Waiter, waiter_for
@@ -28,21 +28,22 @@ def plan_changes(
     environment: Environment,
     layers: Sequence[str] | None = None,
     *,
-    variables: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     waiter: Waiter | None = None,
 ) -> Review:
     """Review the environment's layers, or those named, in launch order.
 
     Change sets are made to see what CloudFormation would do, and deleted again. A layer that
-    does not exist yet is shown from its template. `variables` are Sceptre's user variables.
+    does not exist yet is shown from its template. `overrides` stand
+    for edits of the configuration that are not written yet.
 
     Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
     CloudFormation refuses a template.
     """
     cloudformation = client(environment, "cloudformation")
-    symbolic = load_layers(environment, layers, variables=variables)
+    symbolic = load_layers(environment, layers, overrides=overrides)
     actual = load_layers(
-        environment, layers, variables=variables, lookup=output_lookup(cloudformation)
+        environment, layers, overrides=overrides, lookup=output_lookup(cloudformation)
     )
     patience = waiter or waiter_for(environment)
     with aws_variables(environment):

@@ -23,7 +23,7 @@ NETWORK_CONFIG = """
 template:
   path: network.yaml
 parameters:
-  Cidr: {{ var.cidr | default('10.0.0.0/16') }}
+  Cidr: 10.0.0.0/16  # ours
 """
 SERVICE_CONFIG = """
 template:
