@@ -1,0 +1,248 @@
+"""House rules of the templates, and what other parts of the project rely on in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from runbook.environment import LAYERS
+
+Template = dict[str, Any]
+Templates = dict[str, Template]
+Resources = Callable[[str], dict[str, dict[str, Any]]]
+
+OUTPUTS = {
+    "network": "VpcId VpcCidr BalancerSubnetIds AppSubnetIds",
+    "registry": "RepositoryUri RepositoryName RepositoryArn",
+    "data": "StoreEngine StoreShared StoreUrl JwtSecretArn StoreSecretArn",
+    "balancer": "BalancerArn BalancerFullName BalancerDnsName ServiceUrl ListenerArn TargetGroupArn"
+    " TargetGroupFullName TaskSecurityGroupId ResourceLabel DeploymentAlarmNames",
+    "cluster": "ClusterName ClusterArn ExecutionRoleArn TaskRoleArn LogGroupName CapacityProvider",
+    "service": "ServiceName ServiceArn TaskDefinitionArn ScalableResourceId",
+    "scaling": "ScalableTargetId StepAlarmName RequestsPolicyArn CpuPolicyArn MemoryPolicyArn"
+    " StepPolicyArn",
+    "monitoring": "TopicArn DashboardName PageAlarmName",
+}
+# Properties by which a resource would get a name of our choice. A name collides when the resource
+# is replaced or the stack is made twice.
+NAMES = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::EC2::SecurityGroup": "GroupName",
+    "AWS::ECR::Repository": "RepositoryName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::ECS::Service": "ServiceName",
+    "AWS::ECS::TaskDefinition": "Family",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+    "AWS::ElasticLoadBalancingV2::TargetGroup": "Name",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+    "AWS::RDS::DBSubnetGroup": "DBSubnetGroupName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SecretsManager::Secret": "Name",
+}
+# Numbers that are facts, not choices.
+LITERALS = {
+    "Port": "the ports of HTTP and HTTPS",
+    "FromPort": "the ports of HTTP and HTTPS",
+    "ToPort": "the ports of HTTP and HTTPS",
+    "PasswordLength": "bits of a generated key, nothing to tune",
+    "Weight": "one capacity provider alone, any weight is all of it",
+    "MetricIntervalLowerBound": "zero: from the alarm's threshold on",
+    "Threshold": "zero: no task may lack",
+}
+
+
+def walk(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every leaf of a template with the keys that lead to it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from walk(value, (*path, str(key)))
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value, path)
+    else:
+        yield path, node
+
+
+def statements(resources: Resources) -> list[dict[str, Any]]:
+    """All statements of all policies that grant rights to roles."""
+    return [
+        statement
+        for role in resources("AWS::IAM::Role").values()
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_there_is_a_template_a_layer(templates: Templates) -> None:
+    assert set(templates) == set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_everything_is_described(layer: str, templates: Templates) -> None:
+    template = templates[layer]
+    assert template["Description"]
+    for section in ("Parameters", "Outputs"):
+        for name, item in template[section].items():
+            assert item.get("Description"), f"{section}.{name}"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_number_is_bounded(layer: str, templates: Templates) -> None:
+    for name, declared in templates[layer]["Parameters"].items():
+        if declared["Type"] == "Number":
+            assert "Default" in declared, name
+            assert "AllowedValues" in declared or "MinValue" in declared, name
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_it_exports_what_others_rely_on(layer: str, templates: Templates) -> None:
+    assert set(OUTPUTS[layer].split()) <= templates[layer]["Outputs"].keys()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_parameter_is_used(layer: str, templates: Templates) -> None:
+    template = {key: part for key, part in templates[layer].items() if key != "Parameters"}
+    text = json.dumps(template)
+    for name in templates[layer]["Parameters"]:
+        assert f'"Ref": "{name}"' in text or f"${{{name}}}" in text, name
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_numbers_are_parameters(layer: str, templates: Templates) -> None:
+    for path, value in walk(templates[layer]["Resources"]):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Positions and counts inside functions are structure.
+        if is_number and not any(key.startswith("Fn::") and key != "Fn::If" for key in path):
+            assert path[-1] in LITERALS, f"{'.'.join(path)} = {value}"
+
+
+def test_nothing_has_a_name_of_our_choice(resources: Resources) -> None:
+    for kind, name in NAMES.items():
+        for where, properties in resources(kind).items():
+            assert name not in properties, f"{where}.{name}"
+
+
+def test_names_that_must_be_given_derive_from_the_stacks(resources: Resources) -> None:
+    for where, policy in resources("AWS::ApplicationAutoScaling::ScalingPolicy").items():
+        assert policy["PolicyName"]["Fn::Sub"].startswith("${AWS::StackName}-"), where
+    for where, role in resources("AWS::IAM::Role").items():
+        for policy in role.get("Policies", []):
+            assert policy["PolicyName"]["Fn::Sub"].startswith("${AWS::StackName}-"), where
+
+
+def test_roles_have_no_path(resources: Resources) -> None:
+    # A path once broke the assumption of a role by its name.
+    for where, role in resources("AWS::IAM::Role").items():
+        assert "Path" not in role, where
+
+
+def test_only_the_registry_login_is_for_every_resource(resources: Resources) -> None:
+    assert statements(resources)
+    for statement in statements(resources):
+        assert not any("*" in action for action in listed(statement["Action"]))
+        if "*" in listed(statement["Resource"]):
+            assert statement["Action"] == "ecr:GetAuthorizationToken"
+
+
+def test_roles_are_assumed_for_this_account_only(resources: Resources) -> None:
+    for where, role in resources("AWS::IAM::Role").items():
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]:
+            account = statement["Condition"]["StringEquals"]["aws:SourceAccount"]
+            assert account == {"Ref": "AWS::AccountId"}, where
+
+
+def test_tasks_are_reached_through_the_balancer_only(resources: Resources) -> None:
+    groups = resources("AWS::EC2::SecurityGroup")
+    (rule,) = groups["balancer.TaskSecurityGroup"]["SecurityGroupIngress"]
+    assert rule["SourceSecurityGroupId"] == {"Fn::GetAtt": ["BalancerSecurityGroup", "GroupId"]}
+    assert "CidrIp" not in rule
+
+
+def test_no_subnet_hands_out_public_addresses(resources: Resources) -> None:
+    subnets = resources("AWS::EC2::Subnet")
+    assert len(subnets) == 4
+    assert all(subnet["MapPublicIpOnLaunch"] is False for subnet in subnets.values())
+
+
+def test_app_subnets_have_no_route_from_the_internet(resources: Resources) -> None:
+    routes = resources("AWS::EC2::Route")
+    through_gateway = [r["RouteTableId"] for r in routes.values() if "GatewayId" in r]
+    assert through_gateway == [{"Ref": "BalancerRoutes"}]
+
+
+def test_scaling_alone_decides_how_many_tasks_run(resources: Resources) -> None:
+    (service,) = resources("AWS::ECS::Service").values()
+    assert "DesiredCount" not in service
+
+
+def test_a_bad_deployment_rolls_back(resources: Resources) -> None:
+    (service,) = resources("AWS::ECS::Service").values()
+    deployment = service["DeploymentConfiguration"]
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert deployment["Alarms"]["Enable"] is True
+    assert deployment["Alarms"]["Rollback"] is True
+    assert deployment["Alarms"]["AlarmNames"] == {"Ref": "DeploymentAlarmNames"}
+
+
+def test_the_container_is_what_the_service_expects(
+    templates: Templates, resources: Resources
+) -> None:
+    (task,) = resources("AWS::ECS::TaskDefinition").values()
+    (container,) = task["ContainerDefinitions"]
+    named = {item["Name"] for item in container["Environment"] if "Name" in item}
+    assert {"PORT", "STORE_URL", "CATALOGUE_SEED", "LOG_LEVEL", "SERVICE_VERSION"} <= named
+    secrets = [item["Name"] for item in container["Secrets"] if "Name" in item]
+    assert secrets == ["JWT_KEY"]
+    assert container["Image"] == {"Fn::Sub": "${RepositoryUri}${ImageReference}"}
+    (volume,) = task["Volumes"]
+    (mount,) = container["MountPoints"]
+    assert mount == {"SourceVolume": volume["Name"], "ContainerPath": "/srv/data"}
+    parameters = templates["service"]["Parameters"]
+    assert parameters["ContainerCommand"]["Default"] == "python,-m,app"
+    assert parameters["ContainerPort"]["Default"] == 8000
+
+
+def test_the_container_health_check_is_valid_python(resources: Resources) -> None:
+    (task,) = resources("AWS::ECS::TaskDefinition").values()
+    command = task["ContainerDefinitions"][0]["HealthCheck"]["Command"]
+    assert command[:2] == ["CMD", "python"]
+    compile(command[-1], "health check", "exec")
+
+
+def test_the_lifecycle_policy_is_valid_json(resources: Resources) -> None:
+    (repository,) = resources("AWS::ECR::Repository").values()
+    text = repository["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
+    rules = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["rules"]
+    assert [rule["rulePriority"] for rule in rules] == [1, 2]
+
+
+def test_images_cannot_be_overwritten(resources: Resources) -> None:
+    (repository,) = resources("AWS::ECR::Repository").values()
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+def test_what_holds_state_says_what_happens_to_it(templates: Templates) -> None:
+    stateful = {
+        "AWS::ECR::Repository",
+        "AWS::Logs::LogGroup",
+        "AWS::RDS::DBInstance",
+        "AWS::SecretsManager::Secret",
+    }
+    for layer, template in templates.items():
+        for name, resource in template["Resources"].items():
+            if resource["Type"] in stateful:
+                assert "DeletionPolicy" in resource, f"{layer}.{name}"
+                assert "UpdateReplacePolicy" in resource, f"{layer}.{name}"
