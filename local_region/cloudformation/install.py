@@ -1,0 +1,77 @@
+"""Registers every type of ours with the emulator's CloudFormation and mends its gaps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_region.cloudformation import edge, monitoring, network, scaling, service, task_definition
+from local_region.cloudformation.recorded import RECORDED_TYPES, recorded
+from local_region.cloudformation.schemas import schema_of
+from local_region.cloudformation.service import WaitInactive, WaitStable
+from local_region.context import RegionContext
+from local_region.seams import cloudformation
+from local_region.seams.cloudformation import Create, Created, Properties, ResourceType
+
+_NETWORK_AND_OTHERS = (
+    "AWS::EC2::InternetGateway",
+    "AWS::EC2::RouteTable",
+    "AWS::EC2::SecurityGroup",
+    "AWS::EC2::Subnet",
+    "AWS::EC2::VPC",
+    "AWS::EC2::VPCEndpoint",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::ECS::Cluster",
+    "AWS::ElasticLoadBalancingV2::Listener",
+    "AWS::Logs::LogGroup",
+    "AWS::SNS::Subscription",
+    "AWS::SecretsManager::Secret",
+)
+"""Types of the emulator's own that leave open what replaces them; the public schema says it."""
+
+
+def types(
+    context: RegionContext, wait_stable: WaitStable, wait_inactive: WaitInactive
+) -> dict[str, ResourceType]:
+    """Every type this package makes."""
+    made = {
+        network.EIP: network.elastic_ip(context),
+        network.NAT_GATEWAY: network.nat_gateway(context),
+        network.FLOW_LOG: network.flow_log(context),
+        task_definition.TYPE: task_definition.task_definition(context),
+        service.TYPE: service.service(context, wait_stable, wait_inactive),
+        scaling.TARGET: scaling.scalable_target(context),
+        scaling.POLICY: scaling.scaling_policy(context),
+        monitoring.ALARM: monitoring.alarm(context),
+        monitoring.COMPOSITE: monitoring.composite_alarm(context),
+        monitoring.HEALTH_CHECK: monitoring.health_check(context),
+        edge.IP_SET: edge.ip_set(context),
+        edge.ASSOCIATION: edge.web_acl_association(context),
+        edge.VPC_ORIGIN: edge.vpc_origin(context),
+    }
+    made |= {rule: network.security_group_rule(context, rule) for rule in network.RULES}
+    return made | {name: recorded(name) for name in RECORDED_TYPES}
+
+
+def install(context: RegionContext, wait_stable: WaitStable, wait_inactive: WaitInactive) -> None:
+    """Raises SeamMoved."""
+    for name, resource in types(context, wait_stable, wait_inactive).items():
+        cloudformation.register_type(name, resource)
+    cloudformation.wrap_create("AWS::EC2::VPC", _with_cidr_block)
+    for name in _NETWORK_AND_OTHERS:
+        schema = schema_of(name)
+        if schema is not None and not cloudformation.has_replacing_properties(name):
+            cloudformation.set_replacing_properties(name, schema.create_only)
+    cloudformation.revert_failed_updates_of(service.TYPE)
+    cloudformation.refuse_unknown_types()
+    cloudformation.list_notification_arns()
+
+
+def _with_cidr_block(create: Create) -> Create:
+    """GetAtt VPC.CidrBlock, which the emulator forgets."""
+
+    def create_with_cidr_block(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        vpc_id, attributes = create(logical_id, properties, stack_name)
+        known: dict[str, Any] = {"CidrBlock": properties.get("CidrBlock", "10.0.0.0/16")}
+        return vpc_id, known | attributes
+
+    return create_with_cidr_block
