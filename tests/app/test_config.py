@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from app.config import Config
+from app.errors import StartError
+
+KEY = "k" * 32
+
+
+def test_defaults():
+    config = Config.from_environment({"JWT_KEY": KEY})
+    assert config == Config(jwt_key=KEY)
+    assert (config.host, config.port, config.catalogue_seed) == ("0.0.0.0", 8000, 100)
+    assert config.store_url == "sqlite:///data/shop.db"
+    assert config.cpu_share is None
+
+
+def test_every_variable_is_read():
+    config = Config.from_environment(
+        {
+            "JWT_KEY": KEY,
+            "HOST": "127.0.0.1",
+            "PORT": "9000",
+            "STORE_URL": "sqlite:////srv/x.db",
+            "UPLOAD_DIR": "/srv/up",
+            "CATALOGUE_SEED": "7",
+            "LOG_LEVEL": "WARNING",
+            "SERVICE_VERSION": "abc",
+            "IN_TASK_CPU_SHARE": "0.25",
+            "IN_TASK_CPU_STAT": "/run/stat",
+        }
+    )
+    assert config == Config(
+        jwt_key=KEY,
+        host="127.0.0.1",
+        port=9000,
+        store_url="sqlite:////srv/x.db",
+        upload_dir=Path("/srv/up"),
+        catalogue_seed=7,
+        log_level="warning",
+        service_version="abc",
+        cpu_share=0.25,
+        cpu_stat=Path("/run/stat"),
+    )
+
+
+def test_an_empty_variable_counts_as_absent():
+    assert Config.from_environment({"JWT_KEY": KEY, "PORT": ""}).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_KEY", ""),
+        ("JWT_KEY", "short"),
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("CATALOGUE_SEED", "-1"),
+        ("LOG_LEVEL", "loud"),
+        ("STORE_URL", "mysql://u:hunter2@h/d"),
+        ("IN_TASK_CPU_SHARE", "0"),
+        ("IN_TASK_CPU_SHARE", "nan"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_to_do(name, value):
+    with pytest.raises(StartError, match=f"{name}.*; .*(give|set) ") as caught:
+        Config.from_environment({"JWT_KEY": KEY, name: value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_key_is_not_shown():
+    assert KEY not in repr(Config(jwt_key=KEY))

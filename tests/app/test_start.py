@@ -1,0 +1,201 @@
+"""`python -m app` as it is run: a real process on a free port."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app import start
+from app.errors import StartError
+
+PROJECT = Path(__file__).parents[2]
+KEY = "k" * 32
+
+
+def test_a_store_that_cannot_be_made_stops_the_start(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match=r"the store cannot be used: .*; STORE_URL and UPLOAD_DIR"):
+        start.prepare(replace(config, store_url=f"sqlite:///{tmp_path}/file/shop.db"))
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _environment(**variables):
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return inherited | {"PYTHONPATH": str(PROJECT), "HOST": "127.0.0.1", **variables}
+
+
+def _run(cwd, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=cwd,
+        env=_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def _service(cwd, port, **variables):
+    """The serving process; whatever happens, none of it is left."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        cwd=cwd,
+        env=_environment(JWT_KEY=KEY, PORT=str(port), **variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        family = [psutil.Process(process.pid)]
+        try:
+            _wait_until_ready(process, port)
+            family += family[0].children(recursive=True)
+            yield process
+        finally:
+            for member in family:
+                if member.is_running():
+                    member.kill()
+
+
+def _wait_until_ready(process, port):
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        assert process.poll() is None, "the service ended while starting"
+        try:
+            if _get(port, "/ready").status == 200:
+                return
+        except OSError:
+            time.sleep(0.02)
+    pytest.fail("the service did not become ready in 30 s")
+
+
+def _get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.body = answer.read()
+    connection.close()
+    return answer
+
+
+@pytest.mark.e2e
+def test_serves_and_ends_with_0_on_sigterm(tmp_path):
+    port = _free_port()
+    with _service(tmp_path, port, CATALOGUE_SEED="7", SERVICE_VERSION="9") as process:
+        listing = json.loads(_get(port, "/products").body)
+        assert listing["count"] == 7
+        assert listing["products"][0]["request"]["url"].startswith(f"http://127.0.0.1:{port}/")
+        assert json.loads(_get(port, "/health").body)["version"] == "9"
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 1
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        assert not workers[0].is_running()
+    assert (tmp_path / "data" / "shop.db").exists()
+
+
+@pytest.mark.e2e
+def test_a_request_in_flight_is_finished(tmp_path):
+    port = _free_port()
+    body = json.dumps({"email": "ada@example.com", "password": "a good password"}).encode()
+    head = (
+        f"POST /user/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with (
+        _service(tmp_path, port) as process,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        connection.sendall(head + body[:10])
+        time.sleep(0.2)
+        process.terminate()
+        time.sleep(0.3)
+        assert process.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        connection.sendall(body[10:])
+        answer = connection.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 201 ")
+        assert answer.endswith(b'{"message":"User created"}\n')
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.e2e
+def test_a_killed_main_process_takes_its_worker_along(tmp_path):
+    port = _free_port()
+    with _service(tmp_path, port) as process:
+        worker = psutil.Process(process.pid).children()[0]
+        process.kill()
+        psutil.wait_procs([worker], timeout=10)
+        assert not worker.is_running()
+
+
+@pytest.mark.e2e
+def test_a_dead_worker_ends_the_task(tmp_path):
+    with _service(tmp_path, _free_port()) as process:
+        psutil.Process(process.pid).children()[0].send_signal(signal.SIGKILL)
+        assert process.wait(timeout=20) == 1
+
+
+@pytest.mark.e2e
+def test_the_share_is_held_and_counted(tmp_path):
+    port = _free_port()
+    stat = tmp_path / "cpu.json"
+    with _service(tmp_path, port, IN_TASK_CPU_SHARE="0.05", IN_TASK_CPU_STAT=str(stat)):
+        # Counting starts after start-up's own work is paid off.
+        _get(port, "/products")
+        time.sleep(1.1)
+        _get(port, "/ready")
+        before = json.loads(stat.read_text())
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + 2:
+            _get(port, "/products")
+        _get(port, "/ready")
+        elapsed_s = time.monotonic() - began_s
+        time.sleep(1.1)
+        _get(port, "/ready")
+        after = json.loads(stat.read_text())
+    used_s = (after["usage_usec"] - before["usage_usec"]) / 1e6
+    assert used_s / elapsed_s < 0.08
+    assert after["nr_throttled"] - before["nr_throttled"] >= 5
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({}, "app: no signing key: JWT_KEY is not set; set it"),
+        ({"JWT_KEY": KEY, "PORT": "x"}, "app: PORT is wrong: 'x'; give"),
+    ],
+)
+def test_a_wrong_configuration_ends_with_2(tmp_path, variables, message):
+    outcome = _run(tmp_path, **variables)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith(message)
+    assert outcome.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.e2e
+def test_a_taken_port_ends_with_2(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        outcome = _run(tmp_path, JWT_KEY=KEY, PORT=str(taken.getsockname()[1]))
+    assert outcome.returncode == 2
+    assert outcome.stderr.startswith("app: cannot listen on 127.0.0.1 port ")
