@@ -1,0 +1,1 @@
+"""Tasks: a service's desired count becomes real processes, started, watched, replaced, drained."""
