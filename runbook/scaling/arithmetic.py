@@ -18,6 +18,9 @@ MISSING, IGNORE, BREACHING, NOT_BREACHING = 0, 1, 2, 3
 # without a tolerance rounding up would add a task that the numbers do not ask for.
 RELATIVE_TOLERANCE = 1e-9
 
+# Far beyond any capacity; a whole float up to here fits a compiled 64-bit integer.
+_MOST_TASKS = 2.0**53
+
 
 def alarm_verdict(  # noqa: PLR0912 - one documented table, one leaf for a compiler
     window: Sequence[float],
@@ -113,8 +116,8 @@ def tracked_scale_out(base: int, metric: float, target: float) -> int:
     """
     if base <= 0:
         return 1
-    wanted = base * metric / target
-    return math.ceil(wanted - abs(wanted) * RELATIVE_TOLERANCE)
+    wanted = max(0.0, min(base * metric / target, _MOST_TASKS))
+    return math.ceil(wanted - wanted * RELATIVE_TOLERANCE)
 
 
 def tracked_scale_in(
@@ -130,8 +133,8 @@ def tracked_scale_in(
     scale-in if it calculates that removing a minimum unit of capacity would likely bring the metric
     back above the target value"). ``margin`` and ``max_fraction`` are undocumented, see Semantics.
     """
-    wanted = base * metric / (target * (1.0 - margin))
-    needed = math.ceil(wanted - abs(wanted) * RELATIVE_TOLERANCE)
+    wanted = max(0.0, min(base * metric / (target * (1.0 - margin)), _MOST_TASKS))
+    needed = math.ceil(wanted - wanted * RELATIVE_TOLERANCE)
     floor = base - max(1, math.floor(base * max_fraction + RELATIVE_TOLERANCE))
     return max(0, min(base, max(needed, floor)))
 

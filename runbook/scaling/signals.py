@@ -85,7 +85,7 @@ def tracking_wish(
     if semantics.running_count_at == "datapoint" and signal.running_at_datapoint is not None:
         base = signal.running_at_datapoint
     if side == "out" and semantics.scale_out_cooldown_base == "before_activity":
-        base = _base_in_cooldown(state, now_s, semantics) or base
+        base = _burst_base(base, state, now_s, semantics)
     capacity = desired_for(
         policy, side, signal.metric_value, state.running, state.desired, semantics, base=base
     )
@@ -118,7 +118,7 @@ def step_wish(
     if capacity is None:
         return None
     if capacity > base:
-        base = _base_in_cooldown(state, now_s, semantics) or base
+        base = _burst_base(base, state, now_s, semantics)
     else:
         base = _base("in", state, semantics)
     alarm = signal.alarm or f"{signal.policy.name}-Alarm"
@@ -130,12 +130,13 @@ def _base(side: Direction, state: ScalingState, semantics: Semantics) -> int:
     return state.running if choice == "running" else state.desired
 
 
-def _base_in_cooldown(state: ScalingState, now_s: float, semantics: Semantics) -> int | None:
-    """Tasks before the scale-out whose cooldown is running; None outside one or from zero tasks.
+def _burst_base(base: int, state: ScalingState, now_s: float, semantics: Semantics) -> int:
+    """During a scale-out cooldown the tasks before the activity that began it, else ``base``.
 
-    From zero the first activity is only a starting point: AWS "then resumes scaling based on the
-    actual running task count" (ECS developer guide).
+    After a start from zero tasks there is nothing to count from: AWS "then resumes scaling based
+    on the actual running task count" (ECS developer guide).
     """
-    if state.last_out is None or not is_cooling(state.last_out, now_s, semantics):
-        return None
-    return state.last_out.base or None
+    last = state.last_out
+    if last is None or last.base == 0 or not is_cooling(last, now_s, semantics):
+        return base
+    return last.base
