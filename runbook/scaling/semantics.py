@@ -140,7 +140,7 @@ CHOICES: tuple[Choice, ...] = (
         (0.01, 1.0),
         "undocumented; ECS developer guide: 'scales in more gradually'",
         "Largest share of the tasks one scale-in removes (at least one task). 1.0 is the plain "
-        "proportional estimate; a cap of 0.1 changed simulated SLO violations threefold.",
+        "proportional estimate; on one trace a cap of 0.1 cut simulated violations to a third.",
         is_range=True,
     ),
     Choice(
