@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
+from local_region import balancer, metering
 from local_region.context import RegionContext, Stabilisation
+from local_region.errors import DataPlaneFailed
+from local_region.tasks import controller
 
 
 class DataPlane:
-    """Starts its parts in order and stops them in the opposite one."""
+    """Starts its parts in order and stops them: metering, then tasks, then the balancer."""
 
     def __init__(self, context: RegionContext) -> None:
         self._context = context
-        self._controller: Any = None
-        self._balancer: Any = None
-        self._metering: Any = None
+        self._controller: controller.Controller | None = None
+        self._balancer: balancer.Balancer | None = None
+        self._metering: metering.Metering | None = None
 
     @property
     def cpu_enforcement(self) -> str:
         """How the tasks' CPU shares are enforced."""
-        return str(getattr(self._controller, "cpu_enforcement", "none"))
+        return self._started().cpu_enforcement
 
     def start(self) -> None:
-        """Raises LocalRegionError."""
-        if importlib.util.find_spec("local_region.tasks.controller") is None:
-            return
-        from local_region.tasks import controller  # type: ignore[attr-defined]
-
+        """Raises LocalRegionError; what was started by then is ended by `stop`."""
         self._controller = controller.start(self._context)
-        if importlib.util.find_spec("local_region.balancer") is None:
-            return
-        from local_region import balancer
-
         self._balancer = balancer.start(self._context, self._controller)
-        if importlib.util.find_spec("local_region.metering") is None:
-            return
-        from local_region import metering
-
         self._metering = metering.start(self._context, self._controller, self._balancer)
 
     def stop(self, timeout_s: float) -> None:
-        """Metering, then the tasks, then the balancer; idempotent."""
+        """Idempotent."""
         for part in (self._metering, self._controller, self._balancer):
             if part is not None:
                 part.stop(timeout_s)
 
     def status(self) -> dict[str, Any]:
-        """The parts' reports together."""
-        report: dict[str, Any] = {"cpu_enforcement": self.cpu_enforcement}
+        """The parts' reports together: services, tasks, cpu_enforcement, listeners, ..."""
+        report: dict[str, Any] = {}
         for part in (self._controller, self._balancer, self._metering):
             if part is not None:
                 report |= part.status()
@@ -58,15 +48,13 @@ class DataPlane:
         self, cluster: str, service: str, deployment_id: str, timeout_s: float
     ) -> Stabilisation:
         """How the deployment ends."""
-        if self._controller is None:
-            return Stabilisation("COMPLETED", "")
-        stabilisation: Stabilisation = self._controller.wait_stable(
-            cluster, service, deployment_id, timeout_s
-        )
-        return stabilisation
+        return self._started().wait_stable(cluster, service, deployment_id, timeout_s)
 
     def wait_inactive(self, cluster: str, service: str, timeout_s: float) -> bool:
         """Whether a deleted service's tasks have ended in time."""
+        return self._started().wait_inactive(cluster, service, timeout_s)
+
+    def _started(self) -> controller.Controller:
         if self._controller is None:
-            return True
-        return bool(self._controller.wait_inactive(cluster, service, timeout_s))
+            raise DataPlaneFailed("Tasks cannot be looked at: the data plane has not started")
+        return self._controller

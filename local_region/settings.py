@@ -27,7 +27,7 @@ class Settings:
     publish_delay_s: float = 2.0
     """Metering has put a period's data this long after its end; alarms are evaluated then."""
     report_zero_requests: bool = True
-    """RequestCountPerTarget is 0, not missing, in a period without requests (AWS's pages disagree)."""
+    """RequestCountPerTarget is 0, not missing, in a quiet period (AWS's pages disagree)."""
     reconcile_interval_s: float = 0.2
     stabilise_timeout_s: float = 180.0
     """How long CloudFormation waits for an ECS deployment (AWS: 3 hours)."""

@@ -10,7 +10,7 @@ from local_region.cloudformation.schemas import schema_of
 from local_region.cloudformation.service import WaitInactive, WaitStable
 from local_region.context import RegionContext
 from local_region.seams import cloudformation
-from local_region.seams.cloudformation import Create, Created, Properties, ResourceType
+from local_region.seams.cloudformation import Properties, ResourceType
 
 _NETWORK_AND_OTHERS = (
     "AWS::EC2::InternetGateway",
@@ -56,22 +56,23 @@ def install(context: RegionContext, wait_stable: WaitStable, wait_inactive: Wait
     """Raises SeamMoved."""
     for name, resource in types(context, wait_stable, wait_inactive).items():
         cloudformation.register_type(name, resource)
-    cloudformation.wrap_create("AWS::EC2::VPC", _with_cidr_block)
+    cloudformation.mend_attributes("AWS::EC2::VPC", _vpc_attributes)
+    cloudformation.mend_attributes(
+        "AWS::ElasticLoadBalancingV2::TargetGroup", _target_group_attributes
+    )
     for name in _NETWORK_AND_OTHERS:
         schema = schema_of(name)
         if schema is not None and not cloudformation.has_replacing_properties(name):
             cloudformation.set_replacing_properties(name, schema.create_only)
     cloudformation.revert_failed_updates_of(service.TYPE)
-    cloudformation.refuse_unknown_types()
     cloudformation.list_notification_arns()
 
 
-def _with_cidr_block(create: Create) -> Create:
-    """GetAtt VPC.CidrBlock, which the emulator forgets."""
+def _vpc_attributes(vpc_id: str, properties: Properties) -> dict[str, Any]:
+    """The CidrBlock, which the emulator leaves out."""
+    return {"CidrBlock": properties.get("CidrBlock", "10.0.0.0/16")}
 
-    def create_with_cidr_block(logical_id: str, properties: Properties, stack_name: str) -> Created:
-        vpc_id, attributes = create(logical_id, properties, stack_name)
-        known: dict[str, Any] = {"CidrBlock": properties.get("CidrBlock", "10.0.0.0/16")}
-        return vpc_id, known | attributes
 
-    return create_with_cidr_block
+def _target_group_attributes(arn: str, properties: Properties) -> dict[str, Any]:
+    """The full name, which the emulator cuts: it is the metrics' dimension."""
+    return {"TargetGroupFullName": arn.rpartition(":")[2]}

@@ -39,7 +39,8 @@ def _alarm_type(
             raise ValueError(f"{', '.join(unknown)} is not emulated by the local region")
         cloudwatch = stack_client(context, "cloudwatch")
         with reported(resource_type):
-            request = api_request(cloudwatch, operation, properties | {"AlarmName": name})
+            named = properties | {"AlarmName": name, "Tags": _own_tags(properties)}
+            request = api_request(cloudwatch, operation, named)
             getattr(cloudwatch, method)(**request)
         return name, {"Arn": alarm_arn(core.current_scope(), name)}
 
@@ -65,10 +66,19 @@ def _alarm_type(
     return ResourceType(create, delete, update, tags="Tags", replacing=("AlarmName",))
 
 
+def _own_tags(properties: Properties) -> list[dict[str, str]]:
+    """The stack's and the template's tags; CloudWatch refuses CloudFormation's own `aws:` ones."""
+    return [
+        {"Key": t["Key"], "Value": str(t.get("Value", ""))}
+        for t in properties.get("Tags") or ()
+        if not t["Key"].startswith("aws:")
+    ]
+
+
 def _set_tags(cloudwatch: Any, arn: str, old: Properties, new: Properties) -> None:
     """PutMetricAlarm leaves the tags of an existing alarm alone: they are set by themselves."""
-    before = {tag["Key"] for tag in old.get("Tags") or ()}
-    after = [{"Key": t["Key"], "Value": str(t.get("Value", ""))} for t in new.get("Tags") or ()]
+    before = {tag["Key"] for tag in _own_tags(old)}
+    after = _own_tags(new)
     if gone := before - {tag["Key"] for tag in after}:
         cloudwatch.untag_resource(ResourceARN=arn, TagKeys=sorted(gone))
     if after:

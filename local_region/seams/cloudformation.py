@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from local_region.errors import SeamMoved
 from local_region.seams import core
 
 Properties = dict[str, Any]
@@ -85,10 +84,26 @@ def emulated_types() -> set[str]:
     return set(core.attribute(_provisioners(), "_RESOURCE_HANDLERS"))
 
 
-def wrap_create(name: str, make: Callable[[Create], Create]) -> None:
-    """Put something around the emulator's own creation of a type. Raises SeamMoved."""
-    handlers = core.attribute(_provisioners(), "_RESOURCE_HANDLERS")
-    core.wrap(core.attribute(handlers, name), "create", make)
+def mend_attributes(name: str, mend: Callable[[str, Properties], dict[str, Any]]) -> None:
+    """Add to the attributes of a type of the emulator's own what it forgets or gets wrong.
+
+    `mend(physical id, properties)` runs after every creation and update. Raises SeamMoved.
+    """
+    handler = core.attribute(core.attribute(_provisioners(), "_RESOURCE_HANDLERS"), name)
+
+    def make(position: int) -> Callable[[Callable[..., Created]], Callable[..., Created]]:
+        def around(handle: Callable[..., Created]) -> Callable[..., Created]:
+            def handle_and_mend(*arguments: Any) -> Created:
+                physical_id, attributes = handle(*arguments)
+                return physical_id, attributes | mend(physical_id, arguments[position])
+
+            return handle_and_mend
+
+        return around
+
+    # create(logical id, properties, stack), update(physical id, old, new, stack[, logical id])
+    core.wrap(handler, "create", make(1))
+    core.wrap(handler, "update", make(2))
 
 
 def physical_name(stack_name: str, logical_id: str, max_length: int, *, seeded: bool = True) -> str:
@@ -111,31 +126,6 @@ def revert_failed_updates_of(name: str) -> None:
         return lambda resource_type: resource_type == name or sends_back(resource_type)
 
     core.wrap(_stacks(), "_sends_back_failed_update", make)
-
-
-def refuse_unknown_types() -> None:
-    """Fail `AWS::CloudFormation::*` types without a handler: the emulator skips them silently."""
-
-    def make(provision: Callable[..., Created]) -> Callable[..., Created]:
-        def provision_known(
-            resource_type: str, logical_id: str, properties: Properties, stack_name: str
-        ) -> Created:
-            known = resource_type.startswith("Custom::") or resource_type in emulated_types()
-            if not known:
-                raise ValueError(
-                    f"Template format error: Unrecognized resource types: [{resource_type}]"
-                )
-            return provision(resource_type, logical_id, properties, stack_name)
-
-        return provision_known
-
-    old = core.wrap(_provisioners(), "_provision_resource", make)
-    if core.attribute(_stacks(), "_provision_resource") is not old:
-        raise SeamMoved(
-            "The emulator provisions resources by another function than before; "
-            f"install ministack=={core.VERSION}"
-        )
-    core.replace(_stacks(), "_provision_resource", _provisioners()._provision_resource)
 
 
 def list_notification_arns() -> None:
