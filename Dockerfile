@@ -23,6 +23,8 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv/app /srv/app
 # Nobody in particular: not root, and in no base image. Only its data is writable.
 COPY --from=build --chown=10001:10001 /srv/data /srv/data
+# A volume takes over the folder's owner; without this line Fargate mounts it as root's.
+VOLUME ["/srv/data"]
 USER 10001:10001
 WORKDIR /srv
 EXPOSE 8000
