@@ -116,8 +116,8 @@ class Store:
     def _use_write_ahead_log(self) -> None:
         """Switch the file to WAL; it stays so.
 
-        Two processes that switch a new file at once block each other; SQLite then
-        fails one of them without waiting, so the waiting is done here.
+        SQLite refuses this at once, without waiting, while another process writes to
+        the file (as a task that starts at the same time may), so the waiting is done here.
         """
         deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
         while True:

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ WRITES = 40
 # What a request that writes does: read first, then write in the same session.
 WRITER = """
 import sys
+import threading
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from app.store import Product, Store
@@ -108,3 +110,18 @@ def test_ids_are_hex_unique_sorted_by_age_and_tell_the_second():
 
 def test_tables():
     assert set(Base.metadata.tables) == {"product", "order", "user", "catalogue_seed"}
+
+
+def test_a_file_is_switched_to_wal_once_its_writer_is_done(tmp_path):
+    """SQLite refuses the switch at once, without waiting, while another process writes."""
+    path = tmp_path / "shop.db"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.2, writer.execute, ["COMMIT"])
+    done.start()
+    store = Store(f"sqlite:///{path}")
+    store.create()
+    assert _pragma(store, "journal_mode") == "wal"
+    store.close()
+    done.join()
+    writer.close()
