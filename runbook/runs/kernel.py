@@ -1,0 +1,96 @@
+"""The kernel that notebooks run in: this very interpreter, and nothing of it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+
+class OwnKernelManager(AsyncKernelManager):
+    """Starts ipykernel on `sys.executable`, whatever kernels are installed, and ends its family.
+
+    Kernels are sessions of their own, so neither a terminal's Ctrl-C nor their own end reaches
+    the processes they started (load drivers): these are ended here.
+    """
+
+    #: Process ids of the kernels now running, the latest last.
+    running: list[int] = []  # noqa: RUF012  (shared by all managers on purpose)
+
+    def __init__(self, **settings: Any) -> None:
+        # Otherwise any user of the machine could listen in on the kernel's loopback ports.
+        super().__init__(transport_encryption="auto", **settings)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This interpreter's ipykernel."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(
+            argv=command,
+            display_name="Python",
+            language="python",
+            metadata={"supported_encryption": ["curve"]},
+        )
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
+        await super()._async_launch_kernel(kernel_cmd, **kw)
+        if (pid := kernel_pid(self)) is not None:
+            self.running.append(pid)
+
+    async def shutdown_kernel(  # type: ignore[override]
+        self, now: bool = False, restart: bool = False
+    ) -> None:
+        """End the kernel, then what it had started."""
+        pid = kernel_pid(self)
+        family = descendants(pid) if pid is not None else []
+        try:
+            await super()._async_shutdown_kernel(now=now, restart=restart)
+        finally:
+            end(family)
+            if pid in self.running:
+                self.running.remove(pid)
+
+
+def kernel_pid(manager: AsyncKernelManager) -> int | None:
+    """The kernel's process id, None before its start and after its end."""
+    return getattr(manager.provisioner, "pid", None)
+
+
+def interrupt() -> None:
+    """Ask the running kernels to stop their cell: its `finally` blocks still run."""
+    for pid in list(OwnKernelManager.running):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+
+
+def kill() -> None:
+    """End the running kernels and everything they started, now."""
+    for pid in list(OwnKernelManager.running):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            end([psutil.Process(pid), *descendants(pid)], grace_s=0.0)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Everything a process started, directly or not, that still runs."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return list(psutil.Process(pid).children(recursive=True))
+    return []
+
+
+def end(processes: Sequence[psutil.Process], grace_s: float = 5.0) -> None:
+    """SIGTERM, then after `grace_s` seconds SIGKILL."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate() if grace_s else process.kill()
+    _, alive = psutil.wait_procs(processes, timeout=grace_s or 5.0)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5.0)

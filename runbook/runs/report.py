@@ -1,0 +1,155 @@
+"""The pages: one for a notebook, one for a run, one over all runs. Each is one offline file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment as Templates
+from jinja2 import PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from runbook.errors import InputInvalid
+from runbook.runs import display, record
+from runbook.runs.catalogue import head
+from runbook.runs.parameters import read_notebook
+
+
+def write_report(folder: Path) -> Path:
+    """Make `report.html` from a notebook's folder. Raises InputInvalid without a result."""
+    from runbook.runs import cells
+
+    result = _result(folder)
+    executed = folder / "notebook.ipynb"
+    content = read_notebook(executed) if executed.is_file() else {"cells": []}
+    facts = [
+        *result["context"].items(),
+        ("commit", result["commit"] or "-"),
+        ("started", result["started_at"]),
+        ("took", took(result["duration_s"])),
+    ]
+    return _write(
+        folder / "report.html",
+        "report.html.j2",
+        title=head(content)[0] or result["notebook"],
+        result=result,
+        facts=facts,
+        parameters=list(result["parameters"].items()),
+        cells=list(cells.render(content)),
+    )
+
+
+def write_run_page(run_dir: Path) -> Path:
+    """Make `index.html` of a run: highlights, steps, findings, figures, time.
+
+    Raises InputInvalid when the folder holds no run.
+    """
+    run = record.read_json(run_dir / "run.json")
+    if not run:
+        raise InputInvalid(f"{run_dir} holds no run", "it has no run.json", "name a run's folder")
+    steps = [_step(run_dir, item) for item in record.results(run_dir)]
+    context = steps[0]["context"] if steps else {}
+    facts = [
+        *context.items(),
+        ("commit", run.get("commit") or "-"),
+        ("started", run["started_at"]),
+        ("took", took(run.get("duration_s"))),
+        ("command", run.get("command", "-")),
+    ]
+    phases = run.get("phases") or {}
+    return _write(
+        run_dir / "index.html",
+        "run.html.j2",
+        title=run.get("title") or f"Run on {run['env']}",
+        run={"next": "", "commit": "", **run},
+        steps=steps,
+        facts=facts,
+        highlights=[item for step in steps for item in step["highlights"]],
+        phases=Markup(
+            display.table(["phase", "took"], [[name, took(s)] for name, s in phases.items()])
+        )
+        if phases
+        else "",
+    )
+
+
+def write_runs_page(root: Path) -> Path:
+    """Make `index.html` over all runs below a root."""
+    runs = []
+    for run_dir in record.run_dirs(root):
+        run = record.read_json(run_dir / "run.json")
+        if run:
+            runs.append(
+                {
+                    "run_id": run["run_id"],
+                    "env": run["env"],
+                    "verdict": run["verdict"],
+                    "notebooks": ", ".join(item["notebook"] for item in run["notebooks"]),
+                    "took": took(run.get("duration_s")),
+                    "commit": run.get("commit", ""),
+                    "link": f"{run_dir.relative_to(root).as_posix()}/index.html",
+                }
+            )
+    root.mkdir(parents=True, exist_ok=True)
+    return _write(root / "index.html", "runs.html.j2", title="Runs", root=root.name, runs=runs)
+
+
+def took(seconds: float | None) -> str:
+    """A duration for people."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def _step(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
+    folder = run_dir / result["notebook"]
+    executed = folder / "notebook.ipynb"
+    content = read_notebook(executed) if executed.is_file() else {"cells": []}
+    title, purposes = head(content)
+    shown = [item for item in result["artifacts"] if item["kind"] in {"figure", "table"}]
+    page = "report.html" if executed.is_file() else "result.json"
+    return {
+        "notebook": result["notebook"],
+        "title": title or result["notebook"],
+        "purpose": purposes.get("Purpose", ""),
+        "context": result["context"],
+        "verdict": result["verdict"],
+        "took": took(result["duration_s"]),
+        "link": f"{result['notebook']}/{page}",
+        "findings": result["findings"],
+        "highlights": [_artifact(folder, item) for item in shown if item["highlight"]],
+        "shown": [_artifact(folder, item) for item in shown if not item["highlight"]],
+    }
+
+
+def _artifact(folder: Path, item: Mapping[str, Any]) -> Markup:
+    """A figure, or a table from its CSV, inside the page."""
+    path = folder / item["path"]
+    if item["kind"] == "figure":
+        return Markup(display.figure(path.read_bytes(), item["caption"]))
+    with path.open(newline="", encoding="utf-8") as stream:
+        columns, *rows = csv.reader(stream)
+    return Markup(display.table(columns, rows, item["caption"]))
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    result = record.read_json(folder / "result.json")
+    if not result:
+        raise InputInvalid(
+            f"{folder} holds no result", "it has no result.json", "run the notebook first"
+        )
+    return result
+
+
+def _write(path: Path, template: str, **values: Any) -> Path:
+    templates = Templates(
+        loader=PackageLoader("runbook.runs"), autoescape=True, undefined=StrictUndefined
+    )
+    style = Markup(templates.loader.get_source(templates, "style.css")[0])  # type: ignore[union-attr]
+    text = templates.get_template(template).render(style=style, **values)
+    path.write_text(text, encoding="utf-8")
+    return path

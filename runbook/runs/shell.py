@@ -1,0 +1,70 @@
+"""The notebook shell this runs in, if any: showing things, and hearing of cells' errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import IPython
+from IPython.display import display
+
+from runbook.errors import RunbookError
+
+_LISTENER = "_runbook_after_cell"
+
+
+def show(text: str, markup: str) -> None:
+    """Display in a notebook, as HTML where that is understood; print where there is none."""
+    if _shell() is None:
+        print(text)
+    else:
+        display({"text/plain": text, "text/html": markup}, raw=True)  # type: ignore[no-untyped-call]
+
+
+class LiveLine:
+    """A line that is overwritten by the next one; nothing outside of a notebook."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def write(self, text: str) -> None:
+        """Replace the line."""
+        if _shell() is None:
+            return
+        content = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(content, raw=True)
+
+    def end(self) -> None:
+        """The next line is a new one."""
+        self._handle = None
+
+
+def listen(after_cell: Callable[[BaseException | None], None]) -> None:
+    """Call back after every cell, with its error if it raised one.
+
+    Our own errors are then shown as their sentence alone, without a traceback. A later call
+    replaces an earlier one. Does nothing outside of a notebook.
+    """
+    shell = _shell()
+    if shell is None:
+        return
+
+    def forward(outcome: Any) -> None:
+        after_cell(outcome.error_in_exec or outcome.error_before_exec)
+
+    def show_sentence(shell: Any, kind: type, error: BaseException, trace: Any, **_: Any) -> None:
+        shell._showtraceback(kind, error, [str(error)])
+
+    earlier = getattr(shell, _LISTENER, None)
+    if earlier is not None:
+        shell.events.unregister("post_run_cell", earlier)
+    setattr(shell, _LISTENER, forward)
+    shell.events.register("post_run_cell", forward)
+    shell.set_custom_exc((RunbookError,), show_sentence)
+
+
+def _shell() -> Any:
+    return IPython.get_ipython()  # type: ignore[attr-defined, no-untyped-call]

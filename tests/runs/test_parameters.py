@@ -1,0 +1,108 @@
+"""Declared parameters: read strictly, checked before anything runs, texts stay texts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runbook.errors import InputInvalid
+from runbook.runs.parameters import Parameter, check, declared
+
+TYPES = [
+    Parameter("tag", "str", "", ""),
+    Parameter("times", "int", 1, ""),
+    Parameter("ratio", "float", 0.5, ""),
+    Parameter("loud", "bool", False, ""),
+    Parameter("rates", "list", [], ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("tag", "2024.10", "2024.10"),
+        ("tag", "007", "007"),
+        ("tag", "1e5", "1e5"),
+        ("tag", "true", "true"),
+        ("times", "7", 7),
+        ("times", 7, 7),
+        ("ratio", "1e-3", 0.001),
+        ("ratio", 2, 2.0),
+        ("loud", "yes", True),
+        ("loud", "False", False),
+        ("loud", True, True),
+        ("rates", "[1, 2.5]", [1, 2.5]),
+        ("rates", ["a"], ["a"]),
+    ],
+)
+def test_the_declared_type_decides(name: str, given: object, expected: object) -> None:
+    converted = check("nb", TYPES, {name: given})[name]
+    assert converted == expected
+    assert type(converted) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("tag", 2024.1),
+        ("tag", 7),
+        ("times", "1.5"),
+        ("times", "many"),
+        ("times", 1.0),
+        ("times", True),
+        ("ratio", "half"),
+        ("ratio", "nan"),
+        ("ratio", "inf"),
+        ("ratio", True),
+        ("loud", "maybe"),
+        ("loud", 1),
+        ("rates", "1,2"),
+        ("rates", '{"a": 1}'),
+        ("rates", "7"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: str, given: object) -> None:
+    with pytest.raises(InputInvalid, match=f"Parameter {name} of nb is not"):
+        check("nb", TYPES, {name: given})
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(InputInvalid, match="nothing was run; did you mean times"):
+        check("nb", TYPES, {"tmies": "3"})
+    with pytest.raises(InputInvalid, match="there are: tag, times"):
+        check("nb", TYPES, {"zzz": "3"})
+
+
+def test_a_file_that_lost_a_zero_is_told_how_to_keep_it() -> None:
+    with pytest.raises(InputInvalid, match='"007" keeps its zeros'):
+        check("nb", TYPES, {"tag": 2024.1})
+
+
+def test_declarations_carry_type_default_and_help(project: Path) -> None:
+    found = {item.name: item for item in declared(project / "notebooks" / "passes.ipynb")}
+    assert found["tag"] == Parameter("tag", "str", "007", "stays a text")
+    assert found["rates"].default == [1, 2]
+    assert list(found)[:2] == ["env", "run_dir"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_parameters", "it has 0 cells tagged"),
+        ("two_parameters", "it has 2 cells tagged"),
+        ("untyped_parameter", "line 2: times = 3"),
+    ],
+)
+def test_broken_declarations_are_refused(project: Path, name: str, message: str) -> None:
+    with pytest.raises(InputInvalid, match=message):
+        declared(project / "notebooks" / f"{name}.ipynb")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"cells": 1})])
+def test_a_file_that_is_no_notebook(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.ipynb"
+    path.write_text(text)
+    with pytest.raises(InputInvalid, match="is no notebook"):
+        declared(path)
+    with pytest.raises(InputInvalid, match="is no notebook"):
+        declared(tmp_path / "missing.ipynb")
