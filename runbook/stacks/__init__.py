@@ -9,9 +9,10 @@ from runbook.stacks.failures import Failure, last_failures
 from runbook.stacks.launch import LayerOutcome, apply
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.remove import delete, deletion_order
-from runbook.stacks.review import LayerReview, Review, require_approval
+from runbook.stacks.review import Approvable, LayerReview, Review, require_approval
 
 __all__ = [
+    "Approvable",
     "Failure",
     "LayerOutcome",
     "LayerReview",

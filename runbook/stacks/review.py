@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
@@ -14,6 +14,18 @@ from runbook.stacks.diff import LayerDiff
 
 #: As many digits of a digest are shown, and enough to approve with.
 DIGEST_DIGITS = 16
+
+
+class Approvable(Protocol):
+    """What a gate needs to know of a plan."""
+
+    @property
+    def digest(self) -> str:
+        """Binds an approval to exactly this plan."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +138,12 @@ def attention(change: Change) -> str:
     return f"{'STATEFUL: ' if change.stateful else ''}{maybe}{verb}"
 
 
-def require_approval(environment: Environment, review: Review, digest: str) -> str:
+def require_approval(environment: Environment, plan: Approvable, digest: str) -> str:
     """Who approved: "digest", "nothing to approve" or "local approves itself".
 
     Only `local` may go on without a digest. Raises ApprovalMissing, naming what to approve.
     """
-    if review.empty:
+    if plan.empty:
         return "nothing to approve"
     given = digest.strip().lower()
     if given:
@@ -141,19 +153,19 @@ def require_approval(environment: Environment, review: Review, digest: str) -> s
                 f"an approval names at least {DIGEST_DIGITS} digits",
                 "copy it from the review",
             )
-        if review.digest.startswith(given):
+        if plan.digest.startswith(given):
             return "digest"
         raise ApprovalMissing(
-            f"The approved digest {given[:DIGEST_DIGITS]} is not that of this review",
-            "templates, parameters or tags changed since it was approved",
-            f"read the review again, then: --approve {review.short_digest}",
+            f"The approved digest {given[:DIGEST_DIGITS]} is not that of this plan",
+            "what it would do changed since it was approved",
+            f"read the plan again, then: --approve {plan.digest[:DIGEST_DIGITS]}",
         )
     if environment.is_local:
         return "local approves itself"
     raise ApprovalMissing(
         f"{environment.name} needs an approval",
-        f"{sum(not layer.empty for layer in review.layers)} layers would change",
-        f"read the review, then run again with --approve {review.short_digest}",
+        "only local may approve itself",
+        f"read the plan, then run again with --approve {plan.digest[:DIGEST_DIGITS]}",
     )
 
 

@@ -97,7 +97,7 @@ def test_local_approves_itself_and_others_name_what_to_approve(
     with pytest.raises(ApprovalMissing, match=f"--approve {review.short_digest}"):
         require_approval(dev, review, "")
     assert require_approval(dev, review, review.short_digest) == "digest"
-    with pytest.raises(ApprovalMissing, match="is not that of this review"):
+    with pytest.raises(ApprovalMissing, match="is not that of this plan"):
         require_approval(environment, review, "0" * 64)
     with pytest.raises(InputInvalid, match="too short"):
         require_approval(dev, review, review.digest[:6])
