@@ -115,7 +115,7 @@ class Envoy:
                 was_running, self._pid = self._pid is not None, None
                 self._failure = event.why or f"it ended with code {event.exit_code}"
                 if was_running and not self._stopping:
-                    _log.error("Envoy %s; starting it again", self._failure)
+                    _log.error("Envoy is down: %s; starting it again", self._failure)
                     timer = threading.Timer(_RESTART_DELAY_S, self._restart)
                     timer.daemon = True
                     timer.start()

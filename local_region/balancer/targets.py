@@ -1,9 +1,9 @@
 """Who is registered in which target group, and how each target fares: a load balancer's memory.
 
 The state machine follows Application Load Balancer: a new target is `initial` and needs one
-passed check; afterwards the group's thresholds count. Failures of an initial target count once
-an interval, however often it is looked at, so that looking often finds an early start sooner
-without calling a slow one unhealthy.
+passed check; afterwards the group's thresholds count. An initial target is looked at often, so
+that its start is seen when it is done, but its failures count once an interval, and the interval
+as configured: a start takes the time it takes, it is not compressed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ def reason_mismatch(status: int) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class HealthRules:
-    """A target group's health check, intervals already compressed. Times in seconds."""
+    """A target group's health check; `interval_s` is compressed, the rest is as configured.
+
+    Times in seconds. `initial_interval_s`: how often failures of an initial target count.
+    """
 
     path: str = "/"
     port: int | None = None
     interval_s: float = 30.0
+    initial_interval_s: float = 30.0
     timeout_s: float = 5.0
     healthy_threshold: int = 5
     unhealthy_threshold: int = 2
@@ -92,7 +96,7 @@ def _after_failure(
     target: Target, rules: HealthRules, failure: tuple[str, str], now: float
 ) -> Target:
     since_counted = now - (target.counted_at or target.registered_at)
-    if target.state == "initial" and since_counted < rules.interval_s:
+    if target.state == "initial" and since_counted < rules.initial_interval_s:
         return replace(target, ok=0)
     failed = replace(target, ok=0, bad=target.bad + 1, counted_at=now)
     if target.state == "unhealthy":
@@ -113,12 +117,12 @@ def read_rules(group: Mapping[str, Any], time_factor: float, shortest_s: float) 
     """The rules of a target group's record; its interval times `time_factor`, not below
     `shortest_s`. The timeout is not compressed: answers take the time they take."""
     port = group.get("HealthCheckPort", "traffic-port")
+    interval_s = float(group.get("HealthCheckIntervalSeconds", 30))
     return HealthRules(
         path=group.get("HealthCheckPath") or "/",
         port=int(port) if str(port).isdigit() else None,
-        interval_s=max(
-            shortest_s, float(group.get("HealthCheckIntervalSeconds", 30)) * time_factor
-        ),
+        interval_s=max(shortest_s, interval_s * time_factor),
+        initial_interval_s=interval_s,
         timeout_s=float(group.get("HealthCheckTimeoutSeconds", 5)),
         healthy_threshold=int(group.get("HealthyThresholdCount", 5)),
         unhealthy_threshold=int(group.get("UnhealthyThresholdCount", 2)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from local_region.metering.requests import Series
-from local_region.tasks.controller import ServiceCounts
+from local_region.tasks.report import ServiceCounts
 
 QUOTA_PERIODS_PER_S = 10.0
 """CPU quotas are granted every 100 ms."""

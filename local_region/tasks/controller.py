@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from local_region.balancer.targets import TargetRegistry
@@ -19,38 +18,16 @@ from local_region.tasks.alarm_watch import AlarmWatch
 from local_region.tasks.images import ImageStore
 from local_region.tasks.process import TaskHost
 from local_region.tasks.records import Record
-from local_region.tasks.runner import Task, TaskRunner
-from local_region.tasks.scheduler import ServiceScheduler, ServiceState, Timing
+from local_region.tasks.report import RunningTask, ServiceCounts, service_status, task_status
+from local_region.tasks.rollout import ServiceState
+from local_region.tasks.runner import TaskRunner
+from local_region.tasks.scheduler import ServiceScheduler
+from local_region.tasks.task import Task
 
-AWS_PERIOD_S = 60.0
 STOPPED_KEPT = 200
 STOPPED_KEPT_S = 3600.0
 _WAIT_POLL_S = 0.05
 _log = logging.getLogger("local_region.tasks.controller")
-
-
-@dataclass(frozen=True)
-class RunningTask:
-    """A task as metering sees it. `cores` vCPU and `memory_mib` MiB are its reservation."""
-
-    task_id: str
-    cluster: str
-    service: str | None
-    pid: int
-    cores: float
-    memory_mib: int
-    running_since: float
-
-
-@dataclass(frozen=True)
-class ServiceCounts:
-    """Task counts of a service now."""
-
-    cluster: str
-    service: str
-    desired: int
-    running: int
-    pending: int
 
 
 class Controller:
@@ -87,10 +64,9 @@ class Controller:
         self._runner = TaskRunner(
             context, self._store, self.host, shares, images, self.targets, self._wake.set
         )
-        factor = context.settings.period_s / AWS_PERIOD_S
         self._scheduler = ServiceScheduler(
             self._store, self._runner, self.targets,
-            Timing(time_factor=factor, bake_s=float(context.settings.period_s)),
+            float(context.settings.period_s),
             AlarmWatch(context).states,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._loop, name="region-tasks", daemon=True)
@@ -196,9 +172,9 @@ class Controller:
         """Services and tasks for the region's status page."""
         with self._context.scope(), self._store.lock:
             return {
-                "services": [_service_status(c, s) for c, s in self._store.services()],
+                "services": [service_status(c, s) for c, s in self._store.services()],
                 "tasks": [
-                    _task_status(task) for task in self._runner.tasks.values() if not task.ended
+                    task_status(task) for task in self._runner.tasks.values() if not task.ended
                 ],
                 "cpu_enforcement": self.cpu_enforcement,
             }
@@ -285,37 +261,3 @@ def start(context: RegionContext) -> Controller:
     controller = Controller(context)
     controller.start()
     return controller
-
-
-def _service_status(cluster: str, service: Record) -> dict[str, Any]:
-    return {
-        "cluster": cluster,
-        "service": service["serviceName"],
-        "status": service["status"],
-        "desired": service["desiredCount"],
-        "running": service["runningCount"],
-        "pending": service["pendingCount"],
-        "task_definition": service["taskDefinition"],
-        "deployments": [
-            {
-                "id": deployment["id"],
-                "status": deployment["status"],
-                "rollout_state": deployment["rolloutState"],
-                "reason": deployment["rolloutStateReason"],
-            }
-            for deployment in service["deployments"]
-        ],
-    }
-
-
-def _task_status(task: Task) -> dict[str, Any]:
-    return {
-        "task_id": task.id,
-        "service": task.service,
-        "pid": task.pid,
-        "address": task.address[0],
-        "port": task.port or None,
-        "last_status": task.record["lastStatus"],
-        "health": "HEALTHY" if task.healthy_seen else "UNKNOWN",
-        "started_at": task.record["startedAt"],
-    }

@@ -183,8 +183,19 @@ class Host:
                 self._reap()
                 time.sleep(0.02)
         for directory in self._remove_at_end:
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+            _remove_directory(directory)
+
+
+def _remove_directory(path: str) -> None:
+    """Remove an empty directory; a cgroup is busy until its last process is gone entirely."""
+    for _ in range(50):
+        try:
+            os.rmdir(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.01)
 
 
 def _prctl() -> Callable[[int, int], Any]:

@@ -9,21 +9,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_region.balancer.targets import TargetRegistry
 from local_region.context import RegionContext
-from local_region.seams.ecs import EcsStore, SecretUnavailable
-from local_region.tasks import memory, records, spec
+from local_region.seams.ecs import EcsStore
+from local_region.tasks import memory, records
 from local_region.tasks.cpu_share import CpuShares
-from local_region.tasks.free_ports import FreePorts
-from local_region.tasks.images import CannotPullContainer, ImageStore
+from local_region.tasks.images import ImageStore
 from local_region.tasks.logs import LogForwarder
-from local_region.tasks.process import ProcessEvent, ProcessSpec, TaskHost
+from local_region.tasks.process import ProcessEvent, TaskHost
 from local_region.tasks.records import Record
-from local_region.tasks.rootfs import make_view
+from local_region.tasks.starter import Prepared, TaskStarter
+from local_region.tasks.task import Task
 
 MEMORY_CHECK_S = 1.0
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
@@ -31,56 +29,6 @@ EXITED = "Essential container in task exited"
 LONGEST_DRAIN_S = 310.0
 _LOGS_KEPT = 200
 _log = logging.getLogger("local_region.tasks")
-
-
-@dataclass
-class Task:
-    """A task between its record and its process. Times are monotonic seconds, None = not yet."""
-
-    record: Record
-    cluster: str
-    service: str | None = None
-    target_groups: tuple[str, ...] = ()
-    container: spec.ContainerSpec | None = None
-    port: int = 0
-    pid: int | None = None
-    running_since: float | None = None
-    healthy_seen: bool = False
-    drain_since: float | None = None
-    term_at: float | None = None
-    killed: bool = False
-    out_of_memory: bool = False
-    ended: bool = False
-    failed: bool = False
-    """It ended, or never began, without anyone having asked it to stop."""
-
-    @property
-    def id(self) -> str:
-        return records.task_id(self.record)
-
-    @property
-    def deployment_id(self) -> str | None:
-        found: str | None = self.record["_deployment_id"]
-        return found
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return (spec.HOST, self.port)
-
-    @property
-    def stopping(self) -> bool:
-        return bool(self.record["desiredStatus"] == "STOPPED")
-
-
-@dataclass
-class _Prepared:
-    """Everything a task needs to be started, or why it cannot be."""
-
-    task: Task
-    process: ProcessSpec | None = None
-    digest: str = ""
-    failure: str = ""
-    container: spec.ContainerSpec | None = field(default=None)
 
 
 class TaskRunner:
@@ -96,14 +44,11 @@ class TaskRunner:
         registry: TargetRegistry,
         wake: Callable[[], None],
     ) -> None:
-        self._context, self._store, self._host = context, store, host
-        self.shares, self._images, self._registry = shares, images, registry
-        self._wake = wake
+        self._store, self._host = store, host
+        self.shares, self._registry, self._wake = shares, registry, wake
         self._directory = context.directory.resolve() / "tasks"
-        self._volumes = context.directory.resolve() / "volumes"
-        self._ports = FreePorts()
-        self._workers = ThreadPoolExecutor(4, thread_name_prefix="region-task-start")
-        self._prepared: queue.SimpleQueue[_Prepared] = queue.SimpleQueue()
+        self._starter = TaskStarter(context, store, images, shares, self._on_prepared)
+        self._prepared: queue.SimpleQueue[Prepared] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[ProcessEvent] = queue.SimpleQueue()
         self._memory_checked = 0.0
         self.tasks: dict[str, Task] = {}
@@ -115,7 +60,7 @@ class TaskRunner:
         """Begin to start a task; its record is in the store when this returns."""
         self.tasks[task.id] = task
         self._store.put_task(task.record)
-        self._workers.submit(self._prepare, task, definition)
+        self._starter.submit(task, definition)
 
     def stop(self, task: Task, reason: str, stop_code: str) -> None:
         """Begin to stop a task: out of the balancer, then SIGTERM, then, if need be, SIGKILL."""
@@ -152,7 +97,7 @@ class TaskRunner:
 
     def close(self, timeout_s: float) -> None:
         """After all tasks have ended. Idempotent."""
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._starter.close()
         self.logs.stop(timeout_s)
         self.shares.close()
 
@@ -161,75 +106,11 @@ class TaskRunner:
 
     # --- starting
 
-    def _prepare(self, task: Task, definition: Record) -> None:
-        """On a worker: everything that may take time before the process can start."""
-        result = _Prepared(task)
-        try:
-            with self._context.scope():
-                self._enter(task, "PENDING")
-                result = self._make_process(task, definition)
-        except (spec.CannotStart, SecretUnavailable, CannotPullContainer) as error:
-            result.failure = _start_failure(error)
-        except Exception as error:
-            _log.exception("task %s could not be prepared", task.id)
-            result.failure = f"ResourceInitializationError: {error}"
-        self._prepared.put(result)
+    def _on_prepared(self, prepared: Prepared) -> None:
+        self._prepared.put(prepared)
         self._wake()
 
-    def _make_process(self, task: Task, definition: Record) -> _Prepared:
-        container = spec.read_task_definition(definition, task.record["overrides"])
-        image = self._images.pull(container.image)
-        self._enter(task, "ACTIVATING")
-        secrets = {
-            secret.name: self._store.resolve_secret(secret.name, secret.value_from)
-            for secret in container.secrets
-        }
-        directory = self._directory / task.id
-        directory.mkdir(parents=True, exist_ok=True)
-        mounts = {point: self._volumes / name for point, name in container.mounts.items()}
-        try:
-            view = make_view(image.rootfs, directory / "rootfs", mounts)
-            terms = self.shares.prepare(task.id, container.cores, directory)
-        except (OSError, ValueError) as error:
-            raise spec.CannotStart(f"ResourceInitializationError: {error}") from error
-        working_directory = view.path(container.working_directory or image.working_directory)
-        if not working_directory.is_dir():
-            raise spec.CannotStart(
-                "CannotStartContainerError: the image has no working directory "
-                f"{container.working_directory or image.working_directory}"
-            )
-        argv = spec.arguments(container, image)
-        if argv[0].startswith("/") and view.path(argv[0]).exists():
-            argv[0] = str(view.path(argv[0]))
-        task.port = self._ports.take()
-        environment = spec.environment(
-            container, image, secrets=secrets, port=task.port, region=self._region_environment()
-        )
-        process = ProcessSpec(
-            id=task.id,
-            argv=argv,
-            env={**environment, **terms.environment},
-            cwd=str(working_directory),
-            log=str(self._directory / f"{task.id}.log"),
-            cgroup_procs=terms.cgroup_procs,
-            duty_cores=terms.duty_cores,
-        )
-        return _Prepared(task, process, image.digest, container=container)
-
-    def _region_environment(self) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self._context.endpoint_url,
-            "AWS_REGION": self._context.region,
-            "AWS_DEFAULT_REGION": self._context.region,
-            "AWS_ACCESS_KEY_ID": self._context.account_id,
-            "AWS_SECRET_ACCESS_KEY": "local",
-        }
-
-    def _enter(self, task: Task, stage: records.Stage) -> None:
-        with self._store.lock:
-            records.enter_stage(task.record, stage, time.time())
-
-    def _start(self, prepared: _Prepared) -> None:
+    def _start(self, prepared: Prepared) -> None:
         task = prepared.task
         if prepared.failure or prepared.process is None or prepared.container is None:
             self._end(task, prepared.failure, "TaskFailedToStart", exit_code=None)
@@ -329,17 +210,6 @@ class TaskRunner:
             if memory.rss_bytes(task.pid) > limit and (memory.task_bytes(task.pid) or 0) > limit:
                 task.out_of_memory = True
                 self.kill(task)
-
-
-def _start_failure(error: Exception) -> str:
-    if isinstance(error, CannotPullContainer):
-        return f"CannotPullContainerError: {error}"
-    if isinstance(error, SecretUnavailable):
-        return (
-            "ResourceInitializationError: unable to pull secrets or registry auth: execution "
-            f"resource retrieval failed: {error}"
-        )
-    return str(error)
 
 
 def _oldest(paths: Iterable[Path], kept: int) -> list[Path]:
