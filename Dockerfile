@@ -23,6 +23,8 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv/app /srv/app
 # Nobody in particular: not root, and in no base image. Only its data is writable.
 COPY --from=build --chown=10001:10001 /srv/data /srv/data
+# Declared, so that Fargate mounts a volume here with this owner and not for root alone.
+VOLUME /srv/data
 # A volume takes over the folder's owner; without this line Fargate mounts it as root's.
 VOLUME ["/srv/data"]
 USER 10001:10001
@@ -32,5 +34,5 @@ STOPSIGNAL SIGTERM
 # For engines that look at it; ECS asks the balancer. No library, so that a check
 # costs a small task as little as it can.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
-    CMD ["python", "-S", "-c", "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ.get('PORT') or 8000)), 3); s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(32))"]
+    CMD ["python", "-I", "-S", "-c", "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ.get('PORT') or 8000)), 3); s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(32))"]
 CMD ["python", "-m", "app"]

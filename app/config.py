@@ -79,7 +79,7 @@ def _integer(name: str, value: str, low: int, high: int) -> int:
 
 
 def _store_url(value: str) -> str:
-    if not value.startswith("sqlite:///"):
+    if not value.startswith("sqlite:///") or value.endswith(("///", ":memory:")):
         # A database address holds its password: it is not repeated here.
         raise StartError(
             "STORE_URL is wrong: this service stores in SQLite only; give sqlite:///<path>"

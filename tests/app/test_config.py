@@ -59,6 +59,8 @@ def test_an_empty_variable_counts_as_absent():
         ("CATALOGUE_SEED", "-1"),
         ("LOG_LEVEL", "loud"),
         ("STORE_URL", "mysql://u:hunter2@h/d"),
+        ("STORE_URL", "sqlite:///"),
+        ("STORE_URL", "sqlite:///:memory:"),
         ("IN_TASK_CPU_SHARE", "0"),
         ("IN_TASK_CPU_SHARE", "nan"),
     ],
