@@ -1,0 +1,133 @@
+"""The fit against simulated services whose capacity is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runbook.capacity.curve import CapacityCurve
+from runbook.capacity.fit import fit_curve
+from runbook.capacity.measured import LoadTest
+from runbook.errors import InputInvalid, MeasurementVoid, SloMissed
+
+#: c_SLO per task by simulating 2000 s at each rate (mean of 2.5 ms CPU, cv 0.15, 0.25 vCPU).
+TRUE_C_SLO = {1: 74.5, 3: 89.0}
+
+
+def test_the_known_capacity_is_found_for_each_task_count(simulate, simulated_service) -> None:
+    curve = fit_curve(simulate(simulated_service(1), simulated_service(3)), resamples=300)
+    for tasks, truth in TRUE_C_SLO.items():
+        count = curve.count(tasks)
+        assert count.c_slo_per_task_rps == pytest.approx(truth, rel=0.06)
+        assert count.lo_per_task_rps < count.c_slo_per_task_rps < (count.hi_per_task_rps or 0)
+        assert not count.censored
+        assert count.blocks >= 20
+        assert count.cpu_s_per_request == pytest.approx(0.0025, rel=0.02)
+        assert count.cpu_idle_pct == pytest.approx(2.0, abs=0.5)
+    # Round robin smooths arrivals: three tasks carry more each than one alone.
+    assert curve.count(3).c_slo_per_task_rps > 1.1 * curve.count(1).c_slo_per_task_rps
+
+
+def test_the_interval_covers_the_truth_in_most_experiments(simulate, simulated_service) -> None:
+    found = [
+        fit_curve(simulate(simulated_service(1), seed=seed), resamples=100).counts[0]
+        for seed in range(1, 13)
+    ]
+    covered = sum(
+        count.lo_per_task_rps <= TRUE_C_SLO[1] <= (count.hi_per_task_rps or np.inf)
+        for count in found
+    )
+    assert covered >= 10
+    estimates = [count.c_slo_per_task_rps for count in found]
+    assert np.mean(estimates) == pytest.approx(TRUE_C_SLO[1], rel=0.03)
+
+
+def test_points_hold_percentiles_of_all_requests_with_their_bounds(
+    simulate, simulated_service
+) -> None:
+    points = fit_curve(simulate(simulated_service(1)), resamples=50).count(1).points
+    rates = [point.rate_per_task_rps for point in points]
+    assert rates == sorted(rates)
+    for point in points:
+        assert point.p50_ms <= point.p95_ms <= point.p99_ms
+        assert point.p95_lo_ms <= point.p95_ms <= point.p95_hi_ms
+
+
+def test_latencies_are_taken_to_cloudwatchs_level(simulate, simulated_service) -> None:
+    test = simulate(simulated_service(1))
+    # The balancer says twice what the client measured: its word counts.
+    doubled = [replace(step, trt_p95_ms=2 * (step.trt_p95_ms or 0)) for step in test.steps]
+    slower = fit_curve(replace(test, steps=tuple(doubled)), resamples=50).count(1)
+    assert slower.c_slo_per_task_rps < fit_curve(test, resamples=50).count(1).c_slo_per_task_rps
+    assert slower.points[0].p95_ms == pytest.approx(doubled[0].trt_p95_ms, rel=0.01)
+
+
+def _voided(test: LoadTest, keep: float, reason: str = "the host was the limit") -> LoadTest:
+    """Void every step above a share of saturation (100 requests/s for one task)."""
+    steps = [
+        replace(step, void_reason=reason) if step.rate_rps > keep * 100 else step
+        for step in test.steps
+    ]
+    return replace(test, steps=tuple(steps))
+
+
+def test_an_slo_that_was_never_left_gives_a_labelled_lower_bound(
+    simulate, simulated_service
+) -> None:
+    test = simulate(simulated_service(1))
+    calm = [step for step in test.steps if (step.trt_p95_ms or 0) < 15]
+    count = fit_curve(replace(test, steps=tuple(calm)), resamples=50).count(1)
+    highest = max(step.offered_per_task_rps for step in calm)
+    assert count.censored
+    assert count.c_slo_per_task_rps == pytest.approx(highest)
+    assert count.hi_per_task_rps is None
+    assert count.lo_per_task_rps <= highest
+    assert any("lower bound" in note for note in count.notes)
+
+
+def test_void_steps_stay_visible_with_their_reason(simulate, simulated_service) -> None:
+    test = simulate(simulated_service(1))
+    first = replace(test.steps[0], void_reason="the driver was late")
+    count = fit_curve(replace(test, steps=(first, *test.steps[1:])), resamples=50).count(1)
+    assert [step.reason for step in count.void] == ["the driver was late"]
+    assert count.void[0].rate_per_task_rps not in [p.rate_per_task_rps for p in count.points]
+
+
+def test_a_run_whose_decisive_steps_are_void_recommends_nothing(
+    simulate, simulated_service
+) -> None:
+    test = simulate(simulated_service(1))
+    with pytest.raises(MeasurementVoid, match=r"No capacity can be stated.*host was the limit"):
+        fit_curve(_voided(test, 0.56), resamples=50)
+    crossing = [
+        replace(step, void_reason="the host was the limit") if 66 < step.rate_rps < 84 else step
+        for step in test.steps
+    ]
+    with pytest.raises(MeasurementVoid, match="near the crossing"):
+        fit_curve(replace(test, steps=tuple(crossing)), resamples=50)
+
+
+def test_a_service_that_never_keeps_its_slo_is_a_finding(simulate, simulated_service) -> None:
+    with pytest.raises(SloMissed, match="missed with 1 task"):
+        fit_curve(simulate(simulated_service(1), slo_ms=0.5), resamples=50)
+
+
+def test_curve_and_load_test_survive_their_files(
+    simulate, simulated_service, tmp_path: Path
+) -> None:
+    test = simulate(simulated_service(1))
+    again = LoadTest.load(test.save(tmp_path / "load_test.json"))
+    assert again == test
+    curve = fit_curve(again, resamples=50)
+    assert CapacityCurve.load(curve.save(tmp_path / "capacity.json")) == curve
+    assert len(test.frame()) == len(test.steps)
+    assert set(curve.frame()["tasks"]) == {1}
+    assert "p95 leaves 20 ms" in curve.summary()[0]
+    with pytest.raises(InputInvalid, match="is not known"):
+        curve.count(7)
+    (tmp_path / "capacity.json").write_text('{"schema_version": 99}')
+    with pytest.raises(InputInvalid, match="is no capacity curve"):
+        CapacityCurve.load(tmp_path / "capacity.json")
