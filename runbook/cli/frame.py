@@ -1,0 +1,75 @@
+"""What all commands share: errors as one sentence with the right exit code, and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from runbook.errors import RunbookError
+from runbook.runs.execute import Stopped
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Data as JSON on stdout.")
+env_option = click.option(
+    "--env", "env", default="local", show_default=True, help="The environment."
+)
+runs_option = click.option(
+    "--runs",
+    "runs_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where run records go; runs/ of the project unless given.",
+)
+
+
+def guarded(command: click.Command) -> NoReturn:
+    """Run the command line; every way it can end has its exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = command.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except RunbookError as error:
+        say(f"{'Finding' if error.exit_code == 1 else 'Error'}: {error}")
+        code = error.exit_code
+    except (ClientError, BotoCoreError) as error:
+        say(f"Error: AWS refused or did not answer: {error}; check credentials, region, network")
+        code = 2
+    except (KeyboardInterrupt, Stopped) as stop:
+        say("Stopped. Nothing of it still runs; it can be started again.")
+        code = 143 if isinstance(stop, Stopped) else 130
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; keep Python from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped
+
+
+def say(text: str) -> None:
+    """Talk: stderr."""
+    click.echo(text, err=True)
+
+
+def emit(data: Any, as_json: bool, as_text: Callable[[], str]) -> None:
+    """Data: stdout, as JSON or as text."""
+    if as_json:
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    else:
+        text = as_text()
+        if text:
+            click.echo(text)
