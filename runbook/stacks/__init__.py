@@ -8,6 +8,7 @@ from runbook.stacks.events import StackEvent
 from runbook.stacks.failures import Failure, last_failures
 from runbook.stacks.launch import LayerOutcome, apply
 from runbook.stacks.plan import plan_changes
+from runbook.stacks.proposal import proposed_copy
 from runbook.stacks.remove import delete, deletion_order
 from runbook.stacks.review import Approvable, LayerReview, Review, require_approval
 
@@ -23,6 +24,7 @@ __all__ = [
     "deletion_order",
     "last_failures",
     "plan_changes",
+    "proposed_copy",
     "require_approval",
     "status",
 ]

@@ -17,7 +17,7 @@ from runbook.stacks.changesets import ChangeSet, Kind
 from runbook.stacks.deployed import DEAD, describe, output_lookup, settled
 from runbook.stacks.digest import digest
 from runbook.stacks.events import StackEvent
-from runbook.stacks.layers import Layer, Overrides, aws_variables, load_layers
+from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.review import Review
 from runbook.stacks.waiting import Waiter, waiter_for
 
@@ -41,14 +41,12 @@ def apply(
     review: Review,
     *,
     layers: Sequence[str] | None = None,
-    overrides: Overrides | None = None,
     allowed: frozenset[tuple[str, str]] | None = None,
     on_event: OnEvent | None = None,
     waiter: Waiter | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Bring the reviewed layers, or those of them that are named, to what was reviewed.
 
-    `overrides` are the ones the review was made with, unless they are in the files by now.
     `allowed` are the (layer, logical id) that may be replaced or deleted; by default those
     the review shows.
 
@@ -57,7 +55,7 @@ def apply(
     a layer fails: later layers are not started.
     """
     reviewed = [item.layer for item in review.layers]
-    symbolic = load_layers(environment, reviewed, overrides=overrides)
+    symbolic = load_layers(environment, reviewed)
     if digest(environment, symbolic) != review.digest:
         raise ApprovalMissing(
             f"The stacks of {environment.name} are not what was reviewed",
@@ -71,7 +69,7 @@ def apply(
     outcomes = []
     for name in chosen:
         lookup = output_lookup(cloudformation)
-        (layer,) = load_layers(environment, [name], overrides=overrides, lookup=lookup)
+        (layer,) = load_layers(environment, [name], lookup=lookup)
         with aws_variables(environment):
             work = _Work(cloudformation, layer, shown, on_event or _ignore, patience)
             outcomes.append(work.run())

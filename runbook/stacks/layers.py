@@ -29,9 +29,6 @@ from runbook.errors import InputInvalid, StackFailed
 #: Gives the value of an output by stack name and key, or None while the stack lacks it.
 OutputLookup = Callable[[str, str], str | None]
 
-#: Parameter values in place of those in the files: by layer, then by parameter.
-Overrides = Mapping[str, Mapping[str, str]]
-
 #: Where Sceptre keeps a stack's values before it resolves them.
 _CONTAINERS = (
     "_parameters",
@@ -103,13 +100,11 @@ def load_layers(
     environment: Environment,
     names: Sequence[str] | None = None,
     *,
-    overrides: Overrides | None = None,
     lookup: OutputLookup | None = None,
 ) -> tuple[Layer, ...]:
     """The environment's layers in launch order, or those named.
 
-    `overrides` stand for edits of the configuration that are not written yet. Raises
-    InputInvalid for a configuration that Sceptre cannot read and for unknown names.
+    Raises InputInvalid for a configuration that Sceptre cannot read and for unknown names.
     """
     with aws_variables(environment):
         try:
@@ -119,10 +114,7 @@ def load_layers(
             )
             plan = SceptrePlan(context)
             plan.resolve("launch")
-            layers = [
-                _layer(stack, lookup, (overrides or {}).get(_short(stack.name), {}))
-                for stack in plan
-            ]
+            layers = [_layer(stack, lookup) for stack in plan]
         except (SceptreException, TemplateError, OSError, KeyError, ValueError) as error:
             raise InputInvalid(
                 f"The stacks of {environment.name} cannot be read",
@@ -154,7 +146,7 @@ def _launch_order(layers: Sequence[Layer], preferred: Mapping[str, int]) -> Iter
         yield layer
 
 
-def _layer(stack: Any, lookup: OutputLookup | None, overrides: Mapping[str, str]) -> Layer:
+def _layer(stack: Any, lookup: OutputLookup | None) -> Layer:
     unresolved: list[str] = []
 
     def value_of(reference: StackOutput) -> str:
@@ -166,7 +158,6 @@ def _layer(stack: Any, lookup: OutputLookup | None, overrides: Mapping[str, str]
             return f"{{{stack_name}.{reference.output_key}}}"
         return known
 
-    stack._parameters.update(overrides)
     for attribute in _CONTAINERS:
         setattr(stack, attribute, _replace_outputs(getattr(stack, attribute), value_of))
     return Layer(

@@ -18,7 +18,7 @@ from runbook.stacks.deployed import (
 )
 from runbook.stacks.diff import diff
 from runbook.stacks.digest import digest
-from runbook.stacks.layers import Layer, Overrides, aws_variables, load_layers
+from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.review import LayerReview, Review
 from runbook.stacks.template import resources
 from runbook.stacks.waiting import Waiter, waiter_for
@@ -28,23 +28,19 @@ def plan_changes(
     environment: Environment,
     layers: Sequence[str] | None = None,
     *,
-    overrides: Overrides | None = None,
     waiter: Waiter | None = None,
 ) -> Review:
     """Review the environment's layers, or those named, in launch order.
 
     Change sets are made to see what CloudFormation would do, and deleted again. A layer that
-    does not exist yet is shown from its template. `overrides` stand
-    for edits of the configuration that are not written yet.
+    does not exist yet is shown from its template.
 
     Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
     CloudFormation refuses a template.
     """
     cloudformation = client(environment, "cloudformation")
-    symbolic = load_layers(environment, layers, overrides=overrides)
-    actual = load_layers(
-        environment, layers, overrides=overrides, lookup=output_lookup(cloudformation)
-    )
+    symbolic = load_layers(environment, layers)
+    actual = load_layers(environment, layers, lookup=output_lookup(cloudformation))
     patience = waiter or waiter_for(environment)
     with aws_variables(environment):
         reviews = tuple(_review(cloudformation, layer, patience) for layer in actual)

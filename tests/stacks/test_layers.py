@@ -24,14 +24,6 @@ def test_a_lookup_gives_values_also_inside_other_resolvers(environment: Environm
     assert service.unresolved == ()
 
 
-def test_overrides_stand_for_edits_that_are_not_written_yet(environment: Environment) -> None:
-    overrides = {"network": {"Cidr": "10.9.0.0/16"}, "service": {"Vpc": "vpc-9"}}
-    network, service = load_layers(environment, overrides=overrides)
-    assert network.parameters == {"Cidr": "10.9.0.0/16"}
-    assert service.parameters["Vpc"] == "vpc-9"
-    assert service.depends_on == ("network",)
-
-
 def test_the_request_carries_template_parameters_and_tags(environment: Environment) -> None:
     (network,) = load_layers(environment, ["network"])
     request = network.request()

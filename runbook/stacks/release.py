@@ -1,0 +1,99 @@
+"""Which image a deployment brings, and the order in which it gets there.
+
+An empty registry needs no placeholder: registry first, then the image, then the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook.ecs.image import ServiceImage, build, publish, published
+from runbook.environment import Environment
+from runbook.errors import InputInvalid
+from runbook.stacks.edit import config_file, read_parameter, write_parameter
+from runbook.stacks.launch import LayerOutcome, OnEvent, apply
+from runbook.stacks.review import Review
+
+_SERVICE, _REGISTRY, _PARAMETER = "service", "registry", "ImageReference"
+
+
+@dataclass(frozen=True)
+class Release:
+    """An image by reference ("@sha256:..." or ":tag"), and the image itself if built here."""
+
+    reference: str
+    image: ServiceImage | None
+
+    def write(self, environment: Environment) -> bool:
+        """Name the image in the service's configuration; False when it is named there."""
+        path = config_file(environment, _SERVICE)
+        return write_parameter(path, _PARAMETER, self.reference)
+
+    def describe(self) -> str:
+        """A sentence for the plan."""
+        if self.image is None:
+            return f"The service runs image {self.reference}, which is in the registry."
+        size_kb = self.image.size_bytes / 1024
+        return f"The service runs image {self.reference} (built here, {size_kb:.0f} kB)."
+
+
+def choose(environment: Environment, given: str = "") -> Release:
+    """The image to deploy: the given reference, in `local` the source as it is, else the
+    one that the configuration names.
+
+    Raises InputInvalid for a malformed reference, and when there is none.
+    """
+    if given:
+        if not given.startswith(("@sha256:", ":")):
+            raise InputInvalid(
+                f"{given!r} is no image reference",
+                "it names neither a digest nor a tag",
+                "give @sha256:DIGEST (or :TAG)",
+            )
+        return Release(given, None)
+    if environment.is_local:
+        image = build(environment.project / "app")
+        return Release(image.reference, image)
+    configured = read_parameter(config_file(environment, _SERVICE), _PARAMETER)
+    if not configured:
+        raise InputInvalid(
+            f"{environment.name} has no image to run",
+            f"{config_file(environment, _SERVICE)} names none and none is given",
+            "docker build -t IMAGE . && docker push IMAGE to the repository that "
+            f"`runbook stacks outputs {environment.name} registry` names, "
+            "then run this with -p image=@sha256:DIGEST",
+        )
+    return Release(configured, None)
+
+
+def roll_out(
+    environment: Environment,
+    review: Review,
+    release: Release,
+    *,
+    allowed: frozenset[tuple[str, str]],
+    on_event: OnEvent | None = None,
+) -> tuple[LayerOutcome, ...]:
+    """Apply what was reviewed, with the image in the registry before the service needs it.
+
+    Raises InputInvalid when an image that was not built here is missing from the registry,
+    and what `apply` raises.
+    """
+    release.write(environment)
+    names = [item.layer for item in review.layers]
+    until = names.index(_REGISTRY) + 1 if _REGISTRY in names else 0
+
+    def run(layers: Sequence[str]) -> tuple[LayerOutcome, ...]:
+        return apply(environment, review, layers=layers, allowed=allowed, on_event=on_event)
+
+    first = run(names[:until])
+    if release.image is not None:
+        publish(environment, release.image)
+    elif not published(environment, release.reference):
+        raise InputInvalid(
+            f"Image {release.reference} is not in the registry",
+            "the service could not start from it",
+            "push it first, or name one that is there with -p image=@sha256:DIGEST",
+        )
+    return first + run(names[until:])

@@ -1,0 +1,105 @@
+"""Which image is deployed, and that it is in the registry before the service needs it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook.environment import Environment
+from runbook.errors import InputInvalid
+from runbook.stacks import proposed_copy, release
+from runbook.stacks.diff import LayerDiff
+from runbook.stacks.edit import config_file, read_parameter
+from runbook.stacks.plan import plan_changes
+from runbook.stacks.release import Release
+from runbook.stacks.review import LayerReview, Review
+from runbook.stacks.waiting import Waiter
+
+NAMES = ("network", "registry", "data", "service")
+REVIEW = Review(
+    "local",
+    tuple(LayerReview(name, name, "create", (), LayerDiff("", (), ())) for name in NAMES),
+    "d" * 64,
+)
+
+
+@pytest.fixture
+def configured(environment: Environment) -> Environment:
+    path = config_file(environment, "service")
+    path.write_text(path.read_text() + '  ImageReference: ""\n')
+    (environment.project / "app").mkdir()
+    (environment.project / "app" / "__main__.py").write_text("1\n")
+    return environment
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    happened: list[str] = []
+
+    def apply(environment: Environment, review: Review, *, layers: Any, **_: Any) -> tuple[()]:
+        happened.append(f"apply {','.join(layers)}")
+        return ()
+
+    def publish(environment: Environment, image: Any) -> bool:
+        happened.append("publish")
+        return True
+
+    monkeypatch.setattr(release, "apply", apply)
+    monkeypatch.setattr(release, "publish", publish)
+    monkeypatch.setattr(release, "published", lambda environment, reference: reference == ":v1")
+    return happened
+
+
+def test_local_runs_the_source_as_it_is(configured: Environment) -> None:
+    chosen = release.choose(configured)
+    assert chosen.image is not None
+    assert chosen.reference == f"@{chosen.image.digest}"
+    assert "built here" in chosen.describe()
+
+
+def test_elsewhere_the_configuration_or_the_caller_names_the_image(
+    configured: Environment,
+) -> None:
+    (configured.sceptre_dir / "config" / "dev").symlink_to(
+        configured.sceptre_dir / "config" / "local"
+    )
+    dev = replace(configured, name="dev")
+    with pytest.raises(InputInvalid, match=r"dev has no image to run.*docker build"):
+        release.choose(dev)
+    assert release.choose(dev, ":v1") == Release(":v1", None)
+    Release("@sha256:ab", None).write(dev)
+    assert release.choose(dev).reference == "@sha256:ab"
+    with pytest.raises(InputInvalid, match="neither a digest nor a tag"):
+        release.choose(dev, "v1")
+
+
+def test_the_image_is_there_before_the_service(configured: Environment, told: list[str]) -> None:
+    chosen = release.choose(configured)
+    release.roll_out(configured, REVIEW, chosen, allowed=frozenset())
+    assert told == ["apply network,registry", "publish", "apply data,service"]
+    assert read_parameter(config_file(configured, "service"), "ImageReference") == chosen.reference
+
+
+def test_an_image_that_nobody_pushed_stops_before_the_service(
+    configured: Environment, told: list[str]
+) -> None:
+    with pytest.raises(InputInvalid, match="Image :v2 is not in the registry"):
+        release.roll_out(configured, REVIEW, Release(":v2", None), allowed=frozenset())
+    assert told == ["apply network,registry"]
+    release.roll_out(configured, REVIEW, Release(":v1", None), allowed=frozenset())
+    assert told[-1] == "apply data,service"
+
+
+def test_a_proposal_has_the_digest_of_the_edit_it_stands_for(
+    environment: Environment, cloudformation, waiter: Waiter, tmp_path: Path
+) -> None:
+    before = plan_changes(environment, waiter=waiter).digest
+    draft = proposed_copy(environment, tmp_path / "run")
+    path = config_file(draft, "network")
+    path.write_text(path.read_text().replace("10.0.0.0/16", "10.9.0.0/16"))
+    proposed = plan_changes(draft, waiter=waiter).digest
+    assert plan_changes(environment, waiter=waiter).digest == before
+    original = config_file(environment, "network")
+    original.write_text(path.read_text())
+    assert plan_changes(environment, waiter=waiter).digest == proposed != before
