@@ -1,0 +1,158 @@
+"""Every figure of the reports: titled with its finding, units on the axes, the SLO drawn.
+
+Functions return a matplotlib Figure that is not registered with pyplot, so a notebook shows
+it once and nothing has to be closed. Colours are Okabe and Ito's; each series also has its
+own marker, because colour may not be the only signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from runbook.capacity.curve import CapacityCurve, CountCurve
+from runbook.capacity.measured import LoadTest
+
+STYLE = Path(__file__).with_name("style.mplstyle")
+SLO_COLOUR = "#B00020"
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The shared style, for the figures made inside."""
+    with mpl.rc_context(fname=STYLE):
+        yield
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def draw_slo(axes: Axes, slo_ms: float) -> None:
+    """The line that a response time must stay under."""
+    axes.axhline(slo_ms, color=SLO_COLOUR, linewidth=1.3, linestyle="--", zorder=1)
+    axes.annotate(
+        f"SLO {slo_ms:g} ms",
+        xy=(1.0, slo_ms),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=SLO_COLOUR,
+        fontsize=9,
+    )
+
+
+def log_ms(axes: Axes) -> None:
+    """A logarithmic axis of milliseconds with plain numbers on it."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def capacity_curve(curve: CapacityCurve) -> Figure:
+    """p95 against the arrival rate per task, one line a task count, c_SLO with its interval."""
+    with style():
+        figure = Figure()
+        axes = figure.subplots()
+        for index, count in enumerate(curve.counts):
+            _draw_count(axes, count, index)
+        log_ms(axes)
+        draw_slo(axes, curve.slo_ms)
+        axes.set_xlabel("arrival rate per task (requests/s)")
+        axes.set_ylabel("p95 target response time (ms)")
+        axes.set_title(_capacity_title(curve))
+        axes.set_xlim(left=0)
+        axes.legend(loc="upper left")
+    return figure
+
+
+def _draw_count(axes: Axes, count: CountCurve, index: int) -> None:
+    colour, marker = f"C{index}", MARKERS[index % len(MARKERS)]
+    points = sorted(count.points, key=lambda point: point.rate_per_task_rps)
+    rate = np.array([point.rate_per_task_rps for point in points])
+    p95 = np.array([point.p95_ms for point in points])
+    low = np.array([point.p95_lo_ms for point in points])
+    high = np.array([point.p95_hi_ms for point in points])
+    name = "1 task" if count.tasks == 1 else f"{count.tasks} tasks"
+    bound = "≥ " if count.censored else ""
+    label = f"{name}: c_SLO {bound}{count.c_slo_per_task_rps:.0f}/s ({count.interval})"
+    axes.fill_between(rate, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(rate, p95, marker=marker, color=colour, label=label)
+    axes.axvline(count.c_slo_per_task_rps, color=colour, linewidth=1.1, linestyle=":")
+    high_rate = count.hi_per_task_rps or count.c_slo_per_task_rps
+    axes.axvspan(count.lo_per_task_rps, high_rate, color=colour, alpha=0.07, linewidth=0)
+    void = [(s.rate_per_task_rps, s.p95_ms) for s in count.void if s.p95_ms is not None]
+    if void:
+        axes.plot(
+            *np.array(void).T,
+            linestyle="none",
+            marker=marker,
+            markerfacecolor="none",
+            color=colour,
+            label=f"{name}: void step, not counted ({len(void)})",
+        )
+
+
+def _capacity_title(curve: CapacityCurve) -> str:
+    """The finding: where p95 leaves the SLO, per task, for each count."""
+    found = []
+    for count in curve.counts:
+        bound = "at least " if count.censored else ""
+        found.append(f"{bound}{count.c_slo_per_task_rps:.0f}/s with {count.tasks}")
+    return f"p95 leaves {curve.slo_ms:g} ms at, per task: {', '.join(found)} task(s)"
+
+
+def response_times(load_test: LoadTest) -> Figure:
+    """p50, p95 and p99 by arrival rate: CloudWatch's (which decide) against the client's."""
+    frame = load_test.frame()
+    counts = load_test.task_counts
+    with style():
+        figure = Figure(figsize=(7.2, 2.9 * len(counts) + 0.6))
+        grid = figure.subplots(len(counts), 1, squeeze=False)
+        for axes, tasks in zip(grid[:, 0], counts, strict=True):
+            steps = frame[(frame["tasks"] == tasks) & frame["void_reason"].isna()]
+            means = steps.groupby("rate_per_task_rps").median(numeric_only=True)
+            for index, percentile in enumerate(("p50", "p95", "p99")):
+                colour, marker = f"C{index}", MARKERS[index]
+                axes.plot(
+                    means.index,
+                    means[f"trt_{percentile}_ms"],
+                    color=colour,
+                    marker=marker,
+                    label=f"{percentile} CloudWatch",
+                )
+                axes.plot(
+                    means.index,
+                    means[f"client_{percentile}_ms"],
+                    color=colour,
+                    linestyle=":",
+                    label=f"{percentile} client",
+                )
+            log_ms(axes)
+            draw_slo(axes, load_test.slo_ms)
+            axes.set_ylabel("response time (ms)")
+            axes.set_title("1 task" if tasks == 1 else f"{tasks} tasks", fontsize=10.5)
+        grid[-1, 0].set_xlabel("arrival rate per task (requests/s)")
+        grid[0, 0].legend(ncols=3, loc="upper left")
+        figure.suptitle(_gap_title(load_test), x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _gap_title(load_test: LoadTest) -> str:
+    gaps = [step.gap_p95_ms for step in load_test.steps if step.valid and step.gap_p95_ms]
+    if not gaps:
+        return "CloudWatch and the client measured the same requests"
+    return f"The client's p95 lies {np.median(gaps):.1f} ms above CloudWatch's (median of steps)"
