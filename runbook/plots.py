@@ -35,8 +35,15 @@ def style() -> Iterator[None]:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with style():
+        figure.savefig(path)
     return path
+
+
+def colour(index: int) -> str:
+    """The index-th colour of the style; "C0" would be looked up after the style is gone."""
+    cycle: list[str] = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    return cycle[index % len(cycle)]
 
 
 def draw_slo(axes: Axes, slo_ms: float) -> None:
@@ -80,7 +87,7 @@ def capacity_curve(curve: CapacityCurve) -> Figure:
 
 
 def _draw_count(axes: Axes, count: CountCurve, index: int) -> None:
-    colour, marker = f"C{index}", MARKERS[index % len(MARKERS)]
+    hue, marker = colour(index), MARKERS[index % len(MARKERS)]
     points = sorted(count.points, key=lambda point: point.rate_per_task_rps)
     rate = np.array([point.rate_per_task_rps for point in points])
     p95 = np.array([point.p95_ms for point in points])
@@ -89,11 +96,11 @@ def _draw_count(axes: Axes, count: CountCurve, index: int) -> None:
     name = "1 task" if count.tasks == 1 else f"{count.tasks} tasks"
     bound = "≥ " if count.censored else ""
     label = f"{name}: c_SLO {bound}{count.c_slo_per_task_rps:.0f}/s ({count.interval})"
-    axes.fill_between(rate, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(rate, p95, marker=marker, color=colour, label=label)
-    axes.axvline(count.c_slo_per_task_rps, color=colour, linewidth=1.1, linestyle=":")
+    axes.fill_between(rate, low, high, color=hue, alpha=0.15, linewidth=0)
+    axes.plot(rate, p95, marker=marker, color=hue, label=label)
+    axes.axvline(count.c_slo_per_task_rps, color=hue, linewidth=1.1, linestyle=":")
     high_rate = count.hi_per_task_rps or count.c_slo_per_task_rps
-    axes.axvspan(count.lo_per_task_rps, high_rate, color=colour, alpha=0.07, linewidth=0)
+    axes.axvspan(count.lo_per_task_rps, high_rate, color=hue, alpha=0.07, linewidth=0)
     void = [(s.rate_per_task_rps, s.p95_ms) for s in count.void if s.p95_ms is not None]
     if void:
         axes.plot(
@@ -101,7 +108,7 @@ def _draw_count(axes: Axes, count: CountCurve, index: int) -> None:
             linestyle="none",
             marker=marker,
             markerfacecolor="none",
-            color=colour,
+            color=hue,
             label=f"{name}: void step, not counted ({len(void)})",
         )
 
@@ -126,18 +133,18 @@ def response_times(load_test: LoadTest) -> Figure:
             steps = frame[(frame["tasks"] == tasks) & frame["void_reason"].isna()]
             means = steps.groupby("rate_per_task_rps").median(numeric_only=True)
             for index, percentile in enumerate(("p50", "p95", "p99")):
-                colour, marker = f"C{index}", MARKERS[index]
+                hue, marker = colour(index), MARKERS[index]
                 axes.plot(
                     means.index,
                     means[f"trt_{percentile}_ms"],
-                    color=colour,
+                    color=hue,
                     marker=marker,
                     label=f"{percentile} CloudWatch",
                 )
                 axes.plot(
                     means.index,
                     means[f"client_{percentile}_ms"],
-                    color=colour,
+                    color=hue,
                     linestyle=":",
                     label=f"{percentile} client",
                 )
