@@ -78,6 +78,7 @@ def run_demo(
         root=base,
         run_dir=run_dir,
         title="The whole flow on the local region",
+        started_by="runbook demo",
     )
     with _own_region_dir(run_dir / "region"):
         try:

@@ -20,11 +20,7 @@ def doctor(env: str | None, as_json: bool) -> None:
     project = find_project()
     found = [checks.machine(project)]
     if env:
-        environment = load_environment(env, project)
-        endpoint = checks.endpoint(environment)
-        found.append(endpoint)
-        if endpoint.ok:
-            found.append(checks.stacks(environment, needed=False))
+        found.append(checks.environment(load_environment(env, project), deployed=False))
     emit([check.to_dict() for check in found], as_json, lambda: checks.tree(found))
     if not all(check.ok for check in found):
         raise click.exceptions.Exit(1)

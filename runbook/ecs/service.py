@@ -65,6 +65,11 @@ class Service:
         failed = [item for item in self.deployments if item.rollout == "FAILED"]
         return failed[0].reason if failed else ""
 
+    @property
+    def summary(self) -> str:
+        """The counts in a sentence."""
+        return f"{self.running} of {self.desired} tasks run, {self.healthy} are healthy"
+
     def rows(self) -> list[dict[str, str]]:
         """One row a task, for a table."""
         return [

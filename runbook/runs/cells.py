@@ -40,12 +40,20 @@ def _code_cell(cell: Mapping[str, Any], source: str, highlight: Highlight2HTML) 
     return f'<div class="output">{outputs}</div>{folded}'
 
 
-def _worth_showing(outputs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """All but the error with which a finished notebook says no: its verdict says it already."""
+def _worth_showing(outputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Streams in one piece, and no error that only repeats a finished notebook's verdict."""
+    kept: list[Mapping[str, Any]] = []
     for item in outputs:
         if item["output_type"] == "error" and item.get("ename") == "VerdictFailed":
             continue
-        yield item
+        last = kept[-1] if kept else {}
+        if item["output_type"] == last.get("output_type") == "stream" and (
+            item["name"] == last["name"]
+        ):
+            kept[-1] = {**last, "text": _text(last["text"]) + _text(item["text"])}
+        else:
+            kept.append(item)
+    return kept
 
 
 def _output(item: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from botocore.exceptions import BotoCoreError, ClientError
 
 from runbook import region
 from runbook.aws import caller_account
@@ -143,11 +144,25 @@ def _account(environment: Environment) -> Check:
     return Check("account", "NG", f"{found.detail}, but {environment.name} belongs to {wanted}")
 
 
-def stacks(environment: Environment, *, needed: bool = True) -> Check:
-    """Every layer's stack; missing ones are NG only when they are needed."""
+def environment(environment: Environment, *, deployed: bool) -> Check:
+    """Endpoint, account and stacks; missing stacks are NG only if it must be `deployed`.
+
+    Then the service must have a healthy task, too.
+    """
+    where = endpoint(environment)
+    if not where.ok:
+        return group(f"environment {environment.name}", [where, Check("stacks", "SKIP")])
+    found = [where, stacks(environment, needed=deployed)]
+    if deployed and found[-1].ok:
+        found.append(running_service(environment))
+    return group(f"environment {environment.name}", found)
+
+
+def stacks(environment: Environment, *, needed: bool) -> Check:
+    """Every layer's stack; missing or unhealthy ones are NG only when they are needed."""
     try:
         found = status(environment)
-    except Exception as error:
+    except (RunbookError, BotoCoreError, ClientError) as error:
         return Check("stacks", "NG", str(error))
     checks = []
     for layer in LAYERS:
@@ -165,10 +180,9 @@ def running_service(environment: Environment) -> Check:
 
     def look() -> str:
         found = service.describe(environment)
-        counts = f"{found.running} of {found.desired} tasks run, {found.healthy} healthy"
         if not found.healthy:
-            raise ValueError(f"{counts}; {found.newest_event}")
-        return counts
+            raise ValueError(f"{found.summary}; {found.newest_event}")
+        return found.summary
 
     return _attempt("service", look)
 

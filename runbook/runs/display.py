@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,16 @@ def figure(png: bytes, caption: str) -> str:
         f'<figure><img src="data:image/png;base64,{data}" alt="{words}">'
         f"<figcaption>{words}</figcaption></figure>"
     )
+
+
+def text(content: str, caption: str) -> str:
+    """Text as it is, such as a diff, under its caption."""
+    return f"<p>{html.escape(caption)}</p><pre>{html.escape(content)}</pre>"
+
+
+def folded(title: str, content: str) -> str:
+    """Long text behind its title."""
+    return f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>"
 
 
 def tree(text: str) -> str:
@@ -161,7 +172,7 @@ def verdict(name: str, next_step: str) -> str:
 
 
 def grid(what: Any) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of a data frame, of a list of dicts, or of a dict."""
+    """Columns and rows of a data frame, a dict, or a list of dicts or dataclasses."""
     if hasattr(what, "itertuples"):
         return [str(name) for name in what.columns], [
             [item.item() if hasattr(item, "item") else item for item in row]
@@ -169,5 +180,6 @@ def grid(what: Any) -> tuple[list[str], list[list[Any]]]:
         ]
     if isinstance(what, Mapping):
         return ["name", "value"], [[key, value] for key, value in what.items()]
-    columns = list(what[0]) if what else ["nothing"]
-    return columns, [[row[key] for key in columns] for row in what]
+    rows = [row if isinstance(row, Mapping) else dataclasses.asdict(row) for row in what]
+    columns = list(rows[0]) if rows else ["nothing"]
+    return columns, [[row[key] for key in columns] for row in rows]

@@ -68,10 +68,13 @@ class RunRequest:
     run_dir: Path | None = None
     cell_timeout_s: float = CELL_TIMEOUT_S
     title: str = ""
+    started_by: str = ""
 
     @property
     def command(self) -> str:
-        """The same as a command line."""
+        """The command line that does the same."""
+        if self.started_by:
+            return self.started_by
         given = [f"-p {shlex.quote(f'{name}={value}')}" for name, value in self.parameters.items()]
         flags = ["--dry-run"] if self.dry_run else []
         return " ".join(["runbook run", *self.notebooks, f"--env {self.env}", *given, *flags])

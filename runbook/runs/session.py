@@ -86,16 +86,31 @@ class NotebookRun:
         self._live.write(text)
 
     def event(self, event: object) -> None:
-        """A stack event."""
-        self.say(str(event))
+        """A stack event: kept in events.log; in the notebook only the latest stays."""
+        text = str(event)
+        with (self.folder / "events.log").open("a", encoding="utf-8") as stream:
+            stream.write(f"{text}\n")
+        self._live.write(text)
+        self._progress.write(Report(text))
+
+    def show_events(self) -> None:
+        """All events so far, folded."""
+        path = self.folder / "events.log"
+        if path.is_file():
+            self.artifact(path, "Every stack event")
+            content = path.read_text(encoding="utf-8")
+            shell.show(content, display.folded(f"{content.count(chr(10))} events", content))
 
     def show(self, what: Any, caption: str, name: str = "", *, highlight: bool = False) -> None:
-        """Show a figure (kept as PNG), a data frame or rows (kept as CSV when named).
+        """Show a figure (kept as PNG), a data frame or rows (kept as CSV when named), or a text.
 
         A highlight also stands at the top of the run's page.
         """
         if hasattr(what, "savefig"):
             self._show_figure(what, caption, name, highlight)
+            return
+        if isinstance(what, str):
+            shell.show(f"{caption}\n{what}", display.text(what, caption))
             return
         columns, rows = display.grid(what)
         if name:
