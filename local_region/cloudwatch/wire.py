@@ -71,7 +71,16 @@ def xml_body(action: str, answer: Mapping[str, Any]) -> bytes:
     ).encode()
 
 
+_MAPS = ("ExtendedStatistics",)
+"""Members that are maps of the model, not structures."""
+
+
 def _xml(value: Any, name: str = "") -> str:
+    if isinstance(value, Mapping) and name in _MAPS:
+        return "".join(
+            f"<entry><key>{escape(str(k))}</key><value>{_xml(v)}</value></entry>"
+            for k, v in value.items()
+        )
     if isinstance(value, Mapping):
         return "".join(
             f"<{key}>{_xml(inner, key)}</{key}>"
