@@ -15,6 +15,7 @@ class Limits:
     CPU-quota periods than this were throttled, a missed SLO is the host's doing.
     `lag_share_of_slo`: the driver's own lateness (p99) that may add to a response time.
     `rate_tolerance_pct`: between the requests scheduled and those that left.
+    `count_tolerance_pct`: between the balancer's count of requests and the driver's.
     """
 
     busy_fraction: float = 0.55
@@ -22,6 +23,7 @@ class Limits:
     lag_share_of_slo: float = 0.10
     rate_tolerance_pct: float = 2.0
     failures_pct: float = 0.0
+    count_tolerance_pct: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class StepConditions:
     host_busy_cores: float | None = None
     host_cores: int | None = None
     throttled_pct: float | None = None
+    served: float | None = None
+    balancer_requests: float | None = None
 
 
 def void_reason(step: StepConditions, limits: Limits | None = None) -> str | None:
@@ -71,6 +75,14 @@ def _reasons(step: StepConditions, limits: Limits) -> Iterator[str]:
             yield (
                 f"the host was the limit: {step.host_busy_cores:.2f} of {step.host_cores} cores "
                 f"busy, allowed {allowed_cores:.2f}"
+            )
+    if step.balancer_requests is not None and step.served is not None:
+        # A balancer counts a request when it comes in or when it is answered: either will do.
+        apart = min(abs(step.balancer_requests - count) for count in (step.served, step.requests))
+        if apart > step.requests * limits.count_tolerance_pct / 100.0:
+            yield (
+                f"the balancer counted {step.balancer_requests:.0f} requests, the driver "
+                f"{step.requests}: someone else sends too, or metrics are missing"
             )
     quiet = step.throttled_pct is not None and step.throttled_pct < limits.quiet_throttle_pct
     if quiet and step.p95_ms > step.slo_ms:

@@ -39,6 +39,7 @@ def test_a_slow_step_counts_when_the_quota_is_what_slowed_it() -> None:
         ({"achieved_rps": 78}, "sent 78.0 of 80.0"),
         ({"driver_lag_p99_ms": 2.5}, "driver was late: p99 2.5 ms, allowed 2.0 ms"),
         ({"host_busy_cores": 1.15}, "1.15 of 2 cores busy, allowed 1.10"),
+        ({"served": 800, "balancer_requests": 1000}, "balancer counted 1000 requests"),
         ({"p95_ms": 60, "throttled_pct": 2.0}, "the host, not the CPU quota"),
     ],
 )
@@ -51,6 +52,12 @@ def test_each_limit_voids_a_step_and_says_why(change: dict, words: str) -> None:
 def test_what_the_environment_does_not_publish_voids_nothing() -> None:
     quiet = replace(GOOD, p95_ms=60, throttled_pct=None, host_busy_cores=None, host_cores=None)
     assert void_reason(quiet) is None
+
+
+def test_a_backlog_is_no_foreign_traffic() -> None:
+    # 100 of 800 requests were answered in the next period only.
+    for counted in (700, 800):
+        assert void_reason(replace(GOOD, served=700, balancer_requests=counted)) is None
 
 
 def test_limits_are_parameters() -> None:

@@ -1,0 +1,83 @@
+"""Which rates to drive: pure arithmetic on the predicted knee and on what was seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from runbook.capacity.crossing import StepBlocks, fit_steps
+
+#: Where the knee lies, as utilisation, measured and simulated for tasks under a CPU quota:
+#: about 0.72 for one task, rising as round robin smooths each task's arrivals.
+_KNEE_LOSS_ONE_TASK = 0.28
+_KNEE_LOSS_POWER = 0.8
+#: Repeats lie between these multiples of the crossing; below it more than above, where
+#: congestion only harms.
+_REPEAT_LOW, _REPEAT_HIGH = 0.90, 1.06
+#: How near to saturation a step may lie, and how much further to go at least when the SLO
+#: was not left yet.
+_TOP = 0.98
+_BEYOND = 1.06
+#: Void steps within this fraction of the crossing are driven again.
+RETRY_RANGE = 0.25
+
+
+def saturation_rps(tasks: int, share_cores: float, cpu_s_per_request: float) -> float:
+    """The total rate at which the tasks' CPU share is used up."""
+    return tasks * share_cores / cpu_s_per_request
+
+
+def predicted_knee(tasks: int) -> float:
+    """The utilisation at which p95 is expected to leave the SLO."""
+    return 1.0 - float(_KNEE_LOSS_ONE_TASK / tasks**_KNEE_LOSS_POWER)
+
+
+def sweep_rates(tasks: int, saturation: float, count: int) -> list[float]:
+    """Rising total rates (requests/s) from well below the predicted knee to beyond it."""
+    knee = predicted_knee(tasks)
+    top = min((1.0 + knee) / 2.0 + 0.03, _TOP)
+    return [float(rate) for rate in np.linspace(0.6 * knee, top, count) * saturation]
+
+
+def crossing_estimate(steps: Sequence[StepBlocks], allowed_share: float) -> float | None:
+    """Where the steps put the crossing, within what was driven; None when none left the SLO."""
+    if not steps or all(step.share <= allowed_share for step in steps):
+        return None
+    lowest, highest = min(s.rate_rps for s in steps), max(s.rate_rps for s in steps)
+    model = fit_steps(steps)
+    if model is None:
+        # No rise with the rate: look at the middle of what was driven.
+        return (lowest + highest) / 2.0
+    return float(np.clip(model.rate_at(allowed_share), 0.8 * lowest, highest))
+
+
+def repeat_rates(
+    steps: Sequence[StepBlocks], allowed_share: float, count: int, saturation: float
+) -> list[float]:
+    """Rising rates around the crossing that the steps show, or beyond them if they show none.
+
+    All rates are in the same unit: all total, or all per task.
+    """
+    if count <= 0 or not steps:
+        return []
+    centre = crossing_estimate(steps, allowed_share)
+    if centre is None:
+        highest = max(step.rate_rps for step in steps)
+        top = max(_TOP * saturation, highest * _BEYOND)
+        return [float(rate) for rate in np.linspace(highest, top, count + 1)[1:]]
+    return [float(rate) for rate in np.linspace(_REPEAT_LOW, _REPEAT_HIGH, count) * centre]
+
+
+def rates_to_retry(
+    void_rates: Sequence[float], crossing_rps: float | None, at_most: int
+) -> list[float]:
+    """Void rates worth another try, rising: the `at_most` closest to the crossing.
+
+    Those farther off than `RETRY_RANGE` decide nothing. Without a crossing the lowest are
+    taken: they are the likeliest to succeed.
+    """
+    if crossing_rps is None:
+        return sorted(void_rates)[:at_most]
+    close = [rate for rate in void_rates if abs(rate / crossing_rps - 1.0) <= RETRY_RANGE]
+    return sorted(sorted(close, key=lambda rate: abs(rate - crossing_rps))[:at_most])

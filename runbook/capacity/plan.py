@@ -1,0 +1,69 @@
+"""What a load test is to measure, and within which bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runbook.environment import Environment
+from runbook.errors import InputInvalid
+from runbook.load.validity import Limits
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What to measure, and within which bounds.
+
+    `load_budget_s` is the seconds of load for all task counts together, warm-ups and the
+    retries of void steps (at most `retry_steps` periods a count) aside. A phase stops
+    when a step's p95 exceeds `stop_factor` times the SLO. `calibrate_rps` is the low rate
+    whose CPU use places the steps.
+    """
+
+    task_counts: tuple[int, ...] = (1, 3)
+    slo_ms: float = 20.0
+    path: str = "/products"
+    load_budget_s: float = 210.0
+    sweep_steps: int = 6
+    retry_steps: int = 2
+    calibrate_rps: float = 20.0
+    stop_factor: float = 3.0
+    seed: int = 1
+    timeout_s: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.task_counts or min(self.task_counts) < 1:
+            raise InputInvalid(
+                "The load test cannot be planned",
+                f"task_counts is {self.task_counts}",
+                "give at least one count of 1 or more",
+            )
+
+    def steps_in_all(self, period_s: int) -> int:
+        """How many steps the budget allows. Raises InputInvalid when that is too few."""
+        count = int(self.load_budget_s // period_s)
+        if count < 1 + 4 * len(self.task_counts):
+            raise InputInvalid(
+                "The load test cannot be planned",
+                f"{self.load_budget_s:.0f} s are {count} periods of {period_s} s",
+                f"give load_budget_s of at least {(1 + 4 * len(self.task_counts)) * period_s} s",
+            )
+        return count
+
+    def duration_s(self, period_s: int) -> float:
+        """About how long it all takes, waiting for boundaries and metrics included."""
+        phases = 1 + 2 * len(self.task_counts)
+        return self.load_budget_s + phases * (period_s + 4.0) + 5.0 * len(self.task_counts)
+
+
+def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
+    """What the load test will do, for a dry run; raises InputInvalid for a plan that cannot be."""
+    period_s = environment.metric_period_s
+    count = plan.steps_in_all(period_s)
+    counts = ", ".join(str(tasks) for tasks in plan.task_counts)
+    return [
+        f"suspend scaling of the service, hold {counts} task(s) in turn, restore both at the end",
+        f"drive GET {plan.path} in at most {count} steps of {period_s} s (one metric period each)",
+        f"stop a phase once p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms",
+        f"take about {plan.duration_s(period_s) / 60:.0f} minutes",
+    ]
