@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -35,8 +34,6 @@ def guarded(command: click.Command) -> NoReturn:
         code = command.main(standalone_mode=False)
     except click.exceptions.Exit as done:
         code = done.exit_code
-    except click.Abort:
-        code = 130
     except click.ClickException as error:
         error.show()
         code = 2
@@ -46,13 +43,9 @@ def guarded(command: click.Command) -> NoReturn:
     except (ClientError, BotoCoreError) as error:
         say(f"Error: AWS refused or did not answer: {error}; check credentials, region, network")
         code = 2
-    except (KeyboardInterrupt, Stopped) as stop:
+    except (click.Abort, KeyboardInterrupt, Stopped) as stop:
         say("Stopped. Nothing of it still runs; it can be started again.")
         code = 143 if isinstance(stop, Stopped) else 130
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; keep Python from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -83,7 +83,8 @@ def text(content: str, caption: str) -> str:
 
 def folded(title: str, content: str) -> str:
     """Long text behind its title."""
-    return f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>"
+    summary = f"<summary>{html.escape(title)}</summary>"
+    return f"<details>{summary}<pre>{html.escape(content)}</pre></details>"
 
 
 def tree(text: str) -> str:

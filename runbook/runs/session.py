@@ -19,7 +19,7 @@ from runbook.runs.gate import ActionPlan, allowed_changes
 from runbook.runs.progress import ProgressFile, Report
 from runbook.runs.result import Artifact, Level, Result
 from runbook.runs.result import Finding as FindingLine
-from runbook.stacks.review import Approvable, Review, require_approval
+from runbook.stacks.review import DIGEST_DIGITS, Approvable, Review, require_approval
 
 
 class VerdictFailed(Finding):
@@ -186,9 +186,10 @@ class NotebookRun:
         shell.show(text, display.tree(text))
         bad = [check for branch in branches for check in branch.leaves() if not check.ok]
         if bad and required:
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise PreflightFailed(
                 f"{self.name} cannot go on",
-                "; ".join(f"{check.name}: {check.detail}" for check in bad),
+                f"{bad[0].name}: {bad[0].detail}{more}",
                 "mend what is marked [NG], then run this again",
             )
         for check in bad:
@@ -203,7 +204,7 @@ class NotebookRun:
             shell.show(display.review_text(what), display.review_html(what))
         else:
             self._approvable = ActionPlan(self.environment.name, tuple(what))
-            digest = self._approvable.digest[:16]
+            digest = self._approvable.digest[:DIGEST_DIGITS]
             shell.show(
                 "\n".join([*what, f"Digest {digest}"]),
                 f'{display.lines(what)}<p>Digest <code class="digest">{digest}</code></p>',
@@ -236,7 +237,14 @@ class NotebookRun:
     # --- ending
 
     def finish(self, next_step: str = "") -> None:
-        """Write result.json and say the verdict. Raises VerdictFailed when the answer is no."""
+        """Write result.json and say the verdict. Raises VerdictFailed when the answer is no.
+
+        After a dry run or a closed gate the next step is this notebook, for real.
+        """
+        if self.stopped and self._approvable is not None and not self._approvable.empty:
+            digest = self._approvable.digest[:DIGEST_DIGITS]
+            approval = "" if self.environment.is_local else f" --approve {digest}"
+            next_step = f"runbook run {self.name} --env {self.environment.name}{approval}"
         verdict = "fail" if self.result.failed else "pass" if self.acted else "no_change"
         self._finished = True
         self._close(verdict, next_step)
