@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from local_region.autoscaling import tracking
-from local_region.autoscaling.records import (
-    DIMENSION,
-    NAMESPACE,
-    Policy,
-    Registry,
-    Scope,
-    Target,
-    TargetKey,
+from local_region.autoscaling.records import Policy, Registry, Scope, Target, TargetKey
+from local_region.autoscaling.requests import (
+    Request,
+    invalid,
+    is_listed,
+    not_found,
+    page,
+    required,
+    target_key,
 )
 from local_region.cloudwatch.install import put_metric_alarm
 from local_region.errors import AwsError
@@ -26,26 +27,12 @@ from local_region.settings import Settings
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import StepScalingPolicy
 
-Request = Mapping[str, Any]
-_PAGE = 50
 _TYPES = ("TargetTrackingScaling", "StepScaling")
 _UNSUPPORTED = (
     "PutScheduledAction",
     "DeleteScheduledAction",
     "GetPredictiveScalingForecast",
 )
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("ValidationException", message)
-
-
-def _not_found(what: str, key: TargetKey, extra: str = "") -> AwsError:
-    return AwsError(
-        "ObjectNotFoundException",
-        f"No {what} for service namespace: {key.namespace}, resource ID: {key.resource_id}, "
-        f"scalable dimension: {key.dimension}{extra}",
-    )
 
 
 class AutoScalingApi:
@@ -97,11 +84,11 @@ class AutoScalingApi:
 
     def register_scalable_target(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Create or change a target; its current capacity is brought within its bounds."""
-        key = _key(scope, request)
+        key = target_key(scope, request)
         known = self._registry.target(key)
         low, high = request.get("MinCapacity"), request.get("MaxCapacity")
         if known is None and (low is None or high is None):
-            raise _invalid("MinCapacity and MaxCapacity are required to register a new target")
+            raise invalid("MinCapacity and MaxCapacity are required to register a new target")
         target = known or Target(
             key,
             0,
@@ -120,51 +107,51 @@ class AutoScalingApi:
             tags={**target.tags, **(request.get("Tags") or {})},
         )
         if not 0 <= target.min_capacity <= target.max_capacity:
-            raise _invalid(
+            raise invalid(
                 f"Minimum capacity ({target.min_capacity}) must be at least 0 and not greater "
                 f"than maximum capacity ({target.max_capacity})"
             )
         if known is None and not self._service_exists(key):
-            raise _invalid(f"ECS service doesn't exist: {key.resource_id}")
+            raise invalid(f"ECS service doesn't exist: {key.resource_id}")
         self._registry.put_target(target)
         return {"ScalableTargetARN": target.arn}
 
     def deregister_scalable_target(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Remove a target with its policies and their alarms."""
-        key = _key(scope, request)
+        key = target_key(scope, request)
         if self._registry.target(key) is None:
-            raise _not_found("scalable target found", key)
+            raise not_found("scalable target found", key)
         for policy in self._registry.remove_target(key):
             _delete_alarms(policy)
         return {}
 
     def describe_scalable_targets(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Targets of a namespace, by resource ids and dimension."""
-        _required(request, "ServiceNamespace")
+        required(request, "ServiceNamespace")
         ids = request.get("ResourceIds") or ()
         found = [
             target.as_api()
             for target in self._registry.targets(scope)
-            if _listed(target.key, request) and (not ids or target.key.resource_id in ids)
+            if is_listed(target.key, request) and (not ids or target.key.resource_id in ids)
         ]
-        return _page("ScalableTargets", found, request)
+        return page("ScalableTargets", found, request)
 
     def put_scaling_policy(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Create or change a policy; target tracking brings its two alarms with it."""
-        key = _key(scope, request)
-        name = str(_required(request, "PolicyName"))
+        key = target_key(scope, request)
+        name = str(required(request, "PolicyName"))
         if self._registry.target(key) is None:
-            raise _not_found("scalable target registered", key)
+            raise not_found("scalable target registered", key)
         known = self._registry.policy(key, name)
         kind = str(request.get("PolicyType") or (known.type if known else "StepScaling"))
         if kind not in _TYPES:
-            raise _invalid(f"PolicyType {kind} is not emulated by the local region: "
+            raise invalid(f"PolicyType {kind} is not emulated by the local region: "
                            f"use {' or '.join(_TYPES)}")  # fmt: skip
         if known is not None and known.type != kind:
-            raise _invalid(f"The type of policy {name} cannot be changed from {known.type}")
+            raise invalid(f"The type of policy {name} cannot be changed from {known.type}")
         configuration = request.get(f"{kind}PolicyConfiguration")
         if not configuration:
-            raise _invalid(f"{kind}PolicyConfiguration is required for policy type {kind}")
+            raise invalid(f"{kind}PolicyConfiguration is required for policy type {kind}")
         policy = Policy(
             key,
             name,
@@ -191,35 +178,35 @@ class AutoScalingApi:
 
     def delete_scaling_policy(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Remove a policy and the alarms it brought."""
-        key = _key(scope, request)
-        name = str(_required(request, "PolicyName"))
+        key = target_key(scope, request)
+        name = str(required(request, "PolicyName"))
         policy = self._registry.remove_policy(key, name)
         if policy is None:
-            raise _not_found("scaling policy found", key, f", policy name: {name}")
+            raise not_found("scaling policy found", key, f", policy name: {name}")
         _delete_alarms(policy)
         return {}
 
     def describe_scaling_policies(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Policies of a namespace; a step policy lists the alarms that name it."""
-        _required(request, "ServiceNamespace")
+        required(request, "ServiceNamespace")
         names = request.get("PolicyNames") or ()
         found = [
             _with_step_alarms(policy).as_api()
             for policy in self._registry.policies(scope=scope)
-            if _listed(policy.key, request) and (not names or policy.name in names)
+            if is_listed(policy.key, request) and (not names or policy.name in names)
         ]
-        return _page("ScalingPolicies", found, request)
+        return page("ScalingPolicies", found, request)
 
     def describe_scaling_activities(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Activities, newest first; those that did not scale only when asked for."""
-        _required(request, "ServiceNamespace")
+        required(request, "ServiceNamespace")
         every = bool(request.get("IncludeNotScaledActivities"))
         found = [
             activity.as_api()
             for activity in self._registry.activities(scope)
-            if _listed(activity.key, request) and (every or not activity.not_scaled)
+            if is_listed(activity.key, request) and (every or not activity.not_scaled)
         ]
-        return _page("ScalingActivities", found, request)
+        return page("ScalingActivities", found, request)
 
     def tag_resource(self, scope: Scope, request: Request) -> dict[str, Any]:
         """Add tags to a target."""
@@ -242,62 +229,18 @@ class AutoScalingApi:
         return {"Tags": dict(self._tagged(scope, request).tags)}
 
     def _tagged(self, scope: Scope, request: Request) -> Target:
-        arn = _required(request, "ResourceARN")
+        arn = required(request, "ResourceARN")
         for target in self._registry.targets(scope):
             if target.arn == arn:
                 return target
         raise AwsError("ResourceNotFoundException", f"No scalable target has the ARN {arn}")
 
 
-def _required(request: Request, name: str) -> Any:
-    value = request.get(name)
-    if value in (None, ""):
-        raise _invalid(
-            f"1 validation error detected: Value null at '{name[0].lower()}{name[1:]}' failed to "
-            "satisfy constraint: Member must not be null"
-        )
-    return value
-
-
-def _key(scope: Scope, request: Request) -> TargetKey:
-    namespace = str(_required(request, "ServiceNamespace"))
-    resource_id = str(_required(request, "ResourceId"))
-    dimension = str(_required(request, "ScalableDimension"))
-    if (namespace, dimension) != (NAMESPACE, DIMENSION):
-        raise _invalid(
-            f"Unsupported service namespace, resource type or scalable dimension: {namespace}, "
-            f"{dimension}; the local region scales {NAMESPACE}, {DIMENSION} only"
-        )
-    parts = resource_id.split("/")
-    if len(parts) != 3 or parts[0] != "service" or not all(parts):
-        raise _invalid(f"Unsupported service namespace, resource type or scalable dimension: "
-                       f"{resource_id} is not service/<cluster>/<service>")  # fmt: skip
-    return TargetKey(scope, resource_id)
-
-
-def _listed(key: TargetKey, request: Request) -> bool:
-    wanted = {"ServiceNamespace": key.namespace, "ScalableDimension": key.dimension,
-              "ResourceId": key.resource_id}  # fmt: skip
-    return all(request.get(name) in (None, "", value) for name, value in wanted.items())
-
-
-def _page(member: str, found: list[dict[str, Any]], request: Request) -> dict[str, Any]:
-    size = int(request.get("MaxResults") or _PAGE)
-    token = str(request.get("NextToken") or "0")
-    if not token.isdigit():
-        raise AwsError("InvalidNextTokenException", f"Invalid next token: {token}")
-    start = int(token)
-    answer: dict[str, Any] = {member: found[start : start + size]}
-    if len(found) > start + size:
-        answer["NextToken"] = str(start + size)
-    return answer
-
-
 def _checked_step(policy: Policy) -> Policy:
     try:
         StepScalingPolicy.from_api(policy.name, policy.configuration)
     except (PolicyError, KeyError, TypeError, ValueError) as error:
-        raise _invalid(f"StepScalingPolicyConfiguration is invalid: {error}") from error
+        raise invalid(f"StepScalingPolicyConfiguration is invalid: {error}") from error
     return policy
 
 
