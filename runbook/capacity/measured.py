@@ -151,6 +151,21 @@ class LoadTest:
         ]
         return pd.DataFrame(rows)
 
+    def findings(self) -> list[str]:
+        """What a reader must know of the run: how much counts, what is void and why, notes."""
+        void = [step for step in self.steps if not step.valid]
+        lag = max((step.client.lag_p99_ms for step in self.steps), default=0.0)
+        return [
+            f"{len(self.steps) - len(void)} of {len(self.steps)} steps count; a request costs "
+            f"{self.cpu_s_per_request * 1000:.2f} ms of CPU; CPU shares are held by "
+            f"{self.enforcement}; the driver was at most {lag:.1f} ms late (p99 of a step)",
+            *(
+                f"void: {step.tasks} task(s) at {step.rate_rps:.0f} requests/s: {step.void_reason}"
+                for step in void
+            ),
+            *self.notes,
+        ]
+
     def save(self, path: Path) -> Path:
         """Write the test as JSON; the raw recordings stay where they are."""
         content: dict[str, Any] = {

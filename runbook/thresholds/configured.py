@@ -1,0 +1,191 @@
+"""The thresholds as they stand in `scaling.yaml`: read with provenance, written with evidence.
+
+The file belongs to people: only the number and the comment line `# from: ...` above it
+change, every other character stays. ruamel.yaml finds the places, and checks the result.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from runbook.environment import Environment
+from runbook.errors import InputInvalid
+from runbook.thresholds.recommendation import UNITS, Recommendation, Threshold
+
+_FROM = re.compile(r"^(?P<indent>\s*)# from: ?(?P<text>.*)$")
+_VALUE = re.compile(r"""(?P<quote>["']?)(?P<number>[-+\d.eE]+)(?P=quote)""")
+_UNKNOWN = "not stated"
+
+
+@dataclass(frozen=True)
+class CurrentThreshold:
+    """A configured number and where it comes from: a run, a convention, or "not stated"."""
+
+    name: str
+    value: float
+    unit: str
+    provenance: str
+
+    @property
+    def measured(self) -> bool:
+        """Whether a run stands behind it."""
+        return self.provenance.startswith("run ")
+
+
+def scaling_file(environment: Environment) -> Path:
+    """Where the environment's thresholds stand."""
+    return environment.sceptre_dir / "config" / environment.name / "scaling.yaml"
+
+
+def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ...]:
+    """The configured thresholds in the file's order. Raises InputInvalid."""
+    path = _path(source)
+    lines = _read(path).split("\n")
+    found = []
+    for name, line in _places(path, "\n".join(lines)).items():
+        comment = _from_line(lines, line)
+        provenance = _FROM.match(lines[comment]) if comment is not None else None
+        found.append(
+            CurrentThreshold(
+                name,
+                _number(path, name, lines[line]),
+                UNITS[name],
+                provenance["text"] if provenance else _UNKNOWN,
+            )
+        )
+    return tuple(found)
+
+
+def current_values(source: Environment | Path) -> dict[str, float]:
+    """The configured numbers by name. Raises InputInvalid."""
+    return {item.name: item.value for item in current_thresholds(source)}
+
+
+def write_back(path: Path, recommendation: Recommendation, *, dry_run: bool) -> str:
+    """Write a recommendation into `scaling.yaml`; the unified diff is returned, "" for none.
+
+    A number keeps its quotes. The line `# from:` above it tells the evidence; for a number
+    without evidence it changes only with the number. Writing twice changes nothing more.
+    Raises InputInvalid when the file lacks a parameter or cannot be read.
+    """
+    before = _read(path)
+    after = before
+    for threshold in recommendation.thresholds:
+        after = _with(path, after, threshold)
+    _check(path, after, recommendation)
+    if after != before and not dry_run:
+        draft = path.with_suffix(".yaml.new")
+        draft.write_text(after, encoding="utf-8")
+        draft.replace(path)
+    names = f"{path.parent.name}/{path.name}"
+    return "\n".join(
+        difflib.unified_diff(before.split("\n"), after.split("\n"), names, names, "", "", 1, "")
+    )
+
+
+def _path(source: Environment | Path) -> Path:
+    return source if isinstance(source, Path) else scaling_file(source)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputInvalid(
+            f"{path} cannot be read", str(error), "choose an environment with a scaling stack"
+        ) from error
+
+
+def _parameters(path: Path, text: str) -> Any:
+    try:
+        content = YAML(typ="rt").load(StringIO(text))
+    except YAMLError as error:
+        raise InputInvalid(f"{path} is no YAML", str(error), "mend the file") from error
+    parameters = content.get("parameters") if isinstance(content, Mapping) else None
+    if not isinstance(parameters, Mapping):
+        raise InputInvalid(
+            f"{path} holds no thresholds", "it has no `parameters:`", "mend the file"
+        )
+    return parameters
+
+
+def _places(path: Path, text: str) -> dict[str, int]:
+    """The line number of each known threshold, in the file's order."""
+    parameters = _parameters(path, text)
+    return {name: parameters.lc.key(name)[0] for name in parameters if name in UNITS}
+
+
+def _from_line(lines: list[str], line: int) -> int | None:
+    """The `# from:` line in the block of comments right above a line."""
+    above = line - 1
+    while above >= 0 and lines[above].lstrip().startswith("#"):
+        if _FROM.match(lines[above]):
+            return above
+        above -= 1
+    return None
+
+
+def _value(path: Path, name: str, line: str) -> re.Match[str]:
+    found = _VALUE.search(line, line.index(":") + 1)
+    if found is None:
+        raise InputInvalid(
+            f"{name} cannot be read", f"{path} has no number in {line.strip()!r}", "mend the file"
+        )
+    return found
+
+
+def _number(path: Path, name: str, line: str) -> float:
+    found = _value(path, name, line)
+    try:
+        return float(found["number"])
+    except ValueError as error:
+        raise InputInvalid(
+            f"{name} cannot be read", f"{path}: {found['number']!r} is no number", "mend the file"
+        ) from error
+
+
+def _with(path: Path, text: str, threshold: Threshold) -> str:
+    places = _places(path, text)
+    if threshold.name not in places:
+        raise InputInvalid(
+            f"{threshold.name} cannot be written",
+            f"{path} has no such parameter",
+            "add it below `parameters:` with its present value",
+        )
+    lines = text.split("\n")
+    line = places[threshold.name]
+    same = _number(path, threshold.name, lines[line]) == float(threshold.text)
+    if not same:
+        start, end = _value(path, threshold.name, lines[line]).span("number")
+        lines[line] = lines[line][:start] + threshold.text + lines[line][end:]
+    if same and threshold.evidence is None:
+        return text
+    told = str(threshold.evidence) if threshold.evidence else threshold.reason
+    comment = _from_line(lines, line)
+    indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+    if comment is None:
+        lines.insert(line, f"{indent}# from: {told}")
+    else:
+        lines[comment] = f"{indent}# from: {told}"
+    return "\n".join(lines)
+
+
+def _check(path: Path, after: str, recommendation: Recommendation) -> None:
+    """The written text must read back as what was meant."""
+    parameters = _parameters(path, after)
+    for threshold in recommendation.thresholds:
+        if float(parameters[threshold.name]) != float(threshold.text):
+            raise InputInvalid(
+                f"{threshold.name} cannot be written",
+                f"{path} reads back {parameters[threshold.name]!r}",
+                "let each parameter stand on a line of its own",
+            )
