@@ -15,6 +15,9 @@ from runbook.stacks.review import Review
 #: What stands right-aligned, also when it comes as text from a file.
 _NUMBER = re.compile(r"^-?\d[\d.,]*(e-?\d+)?$")
 
+#: Characters from which a cell is given room before its neighbours are squeezed.
+_LONG = 24
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
     """An HTML table; numbers are aligned right, attention-seeking cells are marked."""
@@ -54,7 +57,8 @@ def _cell(value: Any) -> str:
     if _NUMBER.match(text):
         return f'<td class="number">{text}</td>'
     shouted = isinstance(value, str) and ("DELETED" in value or "REPLACED" in value)
-    return f'<td class="shout">{text}</td>' if shouted else f"<td>{text}</td>"
+    kind = "shout" if shouted else "long" if len(text) > _LONG else ""
+    return f'<td class="{kind}">{text}</td>' if kind else f"<td>{text}</td>"
 
 
 def facts(pairs: Mapping[str, Any]) -> str:
