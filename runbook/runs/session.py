@@ -127,9 +127,10 @@ class NotebookRun:
         )
 
     def _show_figure(self, figure: Any, caption: str, name: str, highlight: bool) -> None:
-        path = self.folder / "figures" / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=144, bbox_inches="tight")
+        # Imported here: plotting libraries cost a second that most notebooks need not pay.
+        from runbook.plots import save
+
+        path = save(figure, self.folder / "figures" / f"{name}.png")
         self.artifact(path, caption, kind="figure", highlight=highlight)
         shell.show(f"[figure] {caption}", display.figure(path.read_bytes(), caption))
 
