@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
+from operator import mul
 
 BASIC = ("SampleCount", "Sum", "Average", "Minimum", "Maximum")
 _PERCENTILE = re.compile(r"[pP](\d{1,3}(?:\.\d{1,10})?)")
@@ -37,25 +40,31 @@ class StatisticSet:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Values with counts, and statistic sets."""
+    """Values in ascending order with their counts, and statistic sets. Made by `of`."""
 
     values: array[float]
     counts: array[float]
     sets: tuple[StatisticSet, ...] = ()
 
     @classmethod
-    def merged(cls, parts: Iterable[Samples]) -> Samples:
+    def of(
+        cls,
+        values: Sequence[float],
+        counts: Sequence[float],
+        sets: tuple[StatisticSet, ...] = (),
+    ) -> Samples:
+        """Sorted once here, so that every percentile asked for later is cheap."""
+        seen = sorted((v, c) for v, c in zip(values, counts, strict=True) if c > 0)
+        return cls(array("d", [v for v, _ in seen]), array("d", [c for _, c in seen]), sets)
+
+    @classmethod
+    def merged(cls, parts: Sequence[Samples]) -> Samples:
         """All samples together."""
-        parts = list(parts)
         if len(parts) == 1:
             return parts[0]
-        values, counts = array("d"), array("d")
-        sets: tuple[StatisticSet, ...] = ()
-        for part in parts:
-            values.extend(part.values)
-            counts.extend(part.counts)
-            sets += part.sets
-        return cls(values, counts, sets)
+        values = list(chain.from_iterable(part.values for part in parts))
+        counts = list(chain.from_iterable(part.counts for part in parts))
+        return cls.of(values, counts, tuple(chain.from_iterable(part.sets for part in parts)))
 
     @property
     def sample_count(self) -> float:
@@ -63,7 +72,7 @@ class Samples:
 
     @property
     def total(self) -> float:
-        own = sum(v * c for v, c in zip(self.values, self.counts, strict=True))
+        own: float = sum(map(mul, self.values, self.counts))
         return own + sum(s.total for s in self.sets)
 
 
@@ -97,8 +106,8 @@ def statistic_of(samples: Samples, statistic: str) -> float | None:
         "SampleCount": lambda: count,
         "Sum": lambda: samples.total,
         "Average": lambda: samples.total / count,
-        "Minimum": lambda: min([*samples.values, *(s.minimum for s in samples.sets)]),
-        "Maximum": lambda: max([*samples.values, *(s.maximum for s in samples.sets)]),
+        "Minimum": lambda: min([*samples.values[:1], *(s.minimum for s in samples.sets)]),
+        "Maximum": lambda: max([*samples.values[-1:], *(s.maximum for s in samples.sets)]),
     }
     if statistic not in basic:
         raise UnsupportedStatistic(statistic)
@@ -106,29 +115,22 @@ def statistic_of(samples: Samples, statistic: str) -> float | None:
 
 
 def _percentile(samples: Samples, rank: float) -> float | None:
-    """Linear interpolation between the two nearest ranks of the expanded, sorted samples."""
+    """Linear interpolation between the two nearest ranks of the expanded samples."""
     if any(not s.is_one_value for s in samples.sets):
         return None
-    weighted = [
-        *((v, c) for v, c in zip(samples.values, samples.counts, strict=True) if c > 0),
-        *((s.minimum, s.sample_count) for s in samples.sets),
-    ]
-    if not weighted:
+    if samples.sets:
+        alike = Samples.of(
+            [s.minimum for s in samples.sets], [s.sample_count for s in samples.sets]
+        )
+        samples = Samples.merged([Samples(samples.values, samples.counts), alike])
+    if not samples.values or samples.values[0] < 0:
         return None
-    weighted.sort()
-    if weighted[0][0] < 0:
-        return None
-    position = rank / 100 * max(sum(c for _, c in weighted) - 1, 0)
+    seen = list(accumulate(samples.counts))
+    position = rank / 100 * max(seen[-1] - 1, 0)
     lower = int(position)
-    low = _at(weighted, lower)
-    fraction = position - lower
-    return low + fraction * (_at(weighted, lower + 1) - low) if fraction else low
 
+    def at(index: int) -> float:
+        return samples.values[min(bisect_right(seen, index), len(seen) - 1)]
 
-def _at(weighted: list[tuple[float, float]], index: int) -> float:
-    seen = 0.0
-    for value, count in weighted:
-        seen += count
-        if index < seen:
-            return value
-    return weighted[-1][0]
+    low, fraction = at(lower), position - lower
+    return low + fraction * (at(lower + 1) - low) if fraction else low

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -92,11 +91,11 @@ class MetricStore:
 
         Raises ValueError when values and counts differ in number.
         """
-        weights = array("d", counts if counts is not None else (1.0 for _ in values))
+        weights = counts if counts is not None else [1.0] * len(values)
         if len(weights) != len(values):
             raise ValueError(f"{len(values)} values with {len(weights)} counts")
         sets = () if statistic_set is None else (statistic_set,)
-        samples = Samples(array("d", values), weights, sets)
+        samples = Samples.of(values, weights, sets)
         if not samples.sample_count:
             return
         key = MetricKey.of(namespace, name, dimensions)

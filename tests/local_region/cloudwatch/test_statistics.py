@@ -1,5 +1,3 @@
-from array import array
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from local_region.cloudwatch.statistics import (
 
 def samples(values, counts=None, sets=()):
     counts = counts or [1.0] * len(values)
-    return Samples(array("d", values), array("d", counts), tuple(sets))
+    return Samples.of(values, counts, tuple(sets))
 
 
 def test_basic_statistics_weigh_values_by_their_counts():
