@@ -170,6 +170,9 @@ class TaskHost:
             return
         _log.error("the task host ended unexpectedly: its tasks are gone, starting another one")
         process.wait()
+        with contextlib.suppress(OSError):
+            if process.stdin is not None:
+                process.stdin.close()
         self._children.discard(process.pid)
         for process_id, pid in list(self._alive.items()):
             self._handle(

@@ -57,9 +57,9 @@ class ServiceScheduler:
             policy = deployments.read_policy(service)
             self._replace_unhealthy(service, state, tasks)
             self._book_ends(cluster, service, state)
-            self._book_healthy(service, state, policy, tasks)
             self._judge(service, state, policy)
             self._act(cluster, service, state, policy, tasks)
+            self._book_healthy(service, state, policy, self._tasks(cluster, service))
             self._complete(cluster, service, state, policy)
         else:
             for task in tasks:
