@@ -1,0 +1,68 @@
+"""The verdict: every promise can be broken on its own, and is then named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from runbook.verify import Timeline, analyse
+
+
+def test_the_moments_of_a_kept_promise(timeline: Timeline) -> None:
+    seen = analyse(timeline)
+    assert seen.verdict == "pass"
+    assert (seen.t1_s, seen.t2_s, seen.t3_s, seen.t4_s) == (32.0, 36.0, 40.0, 110.0)
+    assert (seen.desired_before, seen.desired_peak, seen.desired_after) == (1, 3, 2)
+    assert seen.worst_p95_ms == 60.0
+    assert "1 -> 3" in seen.findings[0]
+    assert "compressed" in seen.compression
+
+
+def test_p95_that_never_left_counts_as_kept(timeline: Timeline, story: SimpleNamespace) -> None:
+    seen = analyse(replace(timeline, metrics=story.metrics([10] * 14)))
+    assert seen.verdict == "pass"
+    assert seen.t3_s == 0.0
+    assert "never left" in seen.findings[0]
+
+
+SLOW_AT_THE_END = [8, 8, 12, 30, 60, 40, 15, 12, 11, 25, 9, 8, 8, 8]
+Change = Callable[[SimpleNamespace], dict[str, Any]]
+BROKEN: list[tuple[str, Change]] = [
+    ("No scale-out alarm", lambda s: {"alarms": s.alarms((105, "requests-low", "ALARM"))}),
+    ("reached 2, and the load needed 3", lambda s: {"counts": s.counts({33: (2, 2), 110: (1, 1)})}),
+    ("never all answered", lambda s: {"counts": s.counts({33: (3, 2), 110: (2, 2)})}),
+    ("did not scale in", lambda s: {"counts": s.counts({33: (3, 3)})}),
+    ("did not come back", lambda s: {"metrics": s.metrics(SLOW_AT_THE_END)}),
+    ("11 of 10000 requests failed", lambda s: {"failures": 11, "failure_kinds": {"503": 11}}),
+]
+
+
+@pytest.mark.parametrize(("message", "change"), BROKEN, ids=[text for text, _ in BROKEN])
+def test_a_broken_promise_is_named(
+    timeline: Timeline, story: SimpleNamespace, message: str, change: Change
+) -> None:
+    seen = analyse(replace(timeline, **change(story)))
+    assert seen.verdict == "fail"
+    assert any(message in finding for finding in seen.findings)
+
+
+def test_an_alarm_before_the_rise_proves_nothing(
+    timeline: Timeline, story: SimpleNamespace
+) -> None:
+    early = story.alarms((-5, "requests-high", "ALARM"))
+    assert analyse(replace(timeline, alarms=early)).t1_s is None
+
+
+def test_the_frame_tells_the_story_in_order(timeline: Timeline) -> None:
+    frame = analyse(timeline).frame()
+    assert list(frame.columns) == ["event", "after_s", "detail"]
+    assert frame["after_s"].is_monotonic_increasing
+
+
+def test_a_timeline_survives_its_file(timeline: Timeline, tmp_path: Any) -> None:
+    again = Timeline.load(timeline.save(tmp_path / "verification.json"))
+    pd.testing.assert_frame_equal(again.metrics, timeline.metrics, check_freq=False)
+    assert analyse(again) == analyse(timeline)
