@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 SERVICE_PACKAGES := argon2 blinker click flask granian itsdangerous jinja2 jwt markupsafe sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types test e2e scenarios bench lab lock clean
+.PHONY: help setup demo check lint types test e2e scenarios lab docs lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,11 +49,11 @@ e2e: $(READY) ## End-to-end tests on a local region of their own
 scenarios: $(READY) ## Long scenarios: the whole demo, judged
 	$(BIN)/pytest -q -m scenario
 
-bench: $(READY) ## Side-by-side benchmarks
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit $$?; done
-
 lab: $(READY) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+docs: $(READY) ## Write docs/reference.md from the code
+	$(BIN)/python docs/generate.py
 
 lock: $(READY) ## Make requirements.lock anew from requirements.in
 	$(BIN)/uv pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \
