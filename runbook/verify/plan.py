@@ -123,7 +123,8 @@ def shape(
             "choose tasks_needed above MinTasks and up to MaxTasks",
         )
     target = values["RequestsPerTarget"] / 60.0
-    base = _BASE_SHARE * min(target, min(count.lo_per_task_rps for count in curve.counts)) * minimum
+    worst = min(count.lo_per_task_rps for count in curve.counts)
+    base = _BASE_SHARE * min(target, worst) * minimum
     fewer = tasks_needed - 1
     peak = max(fewer * _capacity(curve, fewer) * _BEYOND, (fewer + 0.4) * target)
     peak = min(peak, _PEAK_SHARE * tasks_needed * target)

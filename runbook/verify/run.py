@@ -11,24 +11,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from botocore.exceptions import BotoCoreError, ClientError
 
 from runbook import aws, region
+from runbook.capacity.rig import host_cores
+from runbook.ecs.service import wait_stable
 from runbook.environment import Environment
-from runbook.load.measurement import Progress
+from runbook.load.measurement import Progress, RawLoad
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
 from runbook.load.run import run_driver
 from runbook.metrics.cloudwatch import service_metrics
-from runbook.metrics.history import read_alarm_history, read_scaling_activities, scaling_alarms
+from runbook.metrics.history import pages, read_alarm_history, read_scaling_activities
 from runbook.metrics.service import ServiceIdentity, service_identity
 from runbook.verify.plan import VerificationPlan
-from runbook.verify.timeline import FILE_NAME, Timeline
+from runbook.verify.timeline import FILE_NAME, AlarmTrack, Timeline
 
 OnProgress = Callable[[Progress], None]
 _LEAD_S = 2.0
 _SAMPLE_S = 1.0
+_SAMPLES_PER_PERIOD = 20
+#: How long alarms of an earlier load may take to calm down, in metric periods.
+_QUIET_PERIODS = 12
 
 
 def run_verification(
@@ -39,28 +45,62 @@ def run_verification(
     run_id: str,
     on_progress: OnProgress | None = None,
 ) -> Timeline:
-    """Drive the plan's load; the service scales by itself. Writes `verification.json`.
+    """Drive the plan's load and let the service scale by itself. Writes `verification.json`.
 
-    Ends early once the service has scaled in. Raises StackNotFound before the first
-    deployment, LoadFailed when the driver cannot work.
+    Begins with the minimum of tasks and no scale-out alarm on; ends early once the service
+    has scaled in. Raises StackNotFound before the first deployment, StackFailed when the
+    minimum of tasks does not become healthy, LoadFailed when the driver cannot work.
     """
     identity = service_identity(environment)
     out_dir.mkdir(parents=True, exist_ok=True)
+    _begin_at_minimum(environment, identity, plan, on_progress)
     start = math.ceil((time.time() + _LEAD_S) / plan.period_s) * plan.period_s
-    with _watched(environment, identity) as samples:
+    with _watched(environment, identity, plan.period_s) as samples:
         follower = _Follower(plan, samples, on_progress)
-        load = run_driver(_load_plan(plan, identity, start), out_dir / "raw", follower.see)
-    ended = _utc(time.time())
+        run = run_driver(_load_plan(plan, identity, start), out_dir / "raw", follower.see)
+    ended = datetime.now(UTC)
     _wait_for_last_period(environment, plan, on_progress)
-    timeline = _timeline(environment, identity, plan, load, ended, samples, run_id)
+    timeline = _timeline(environment, identity, plan, run, ended, samples, run_id)
     timeline.save(out_dir / FILE_NAME)
     return timeline
+
+
+def _begin_at_minimum(
+    environment: Environment,
+    identity: ServiceIdentity,
+    plan: VerificationPlan,
+    report: OnProgress | None,
+) -> None:
+    """Run the minimum of tasks, and wait until no alarm of an earlier load is on."""
+    ecs, cloudwatch = aws.client(environment, "ecs"), aws.client(environment, "cloudwatch")
+
+    def say(text: str) -> None:
+        if report:
+            report(Progress("hold", text, 0.0, plan.duration_s))
+
+    names = [alarm.name for alarm in plan.alarms if alarm.direction == "out"]
+    until = time.monotonic() + _QUIET_PERIODS * plan.period_s
+    while time.monotonic() < until:
+        found = cloudwatch.describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
+        if not found:
+            break
+        say(f"waiting for {len(found)} alarm(s) of an earlier load")
+        time.sleep(_SAMPLE_S)
+    ecs.update_service(
+        cluster=identity.cluster, service=identity.service, desiredCount=plan.min_tasks
+    )
+    wait_stable(
+        environment,
+        timeout_s=max(120.0, 10.0 * plan.period_s),
+        on_wait=lambda service: say(f"{service.healthy} of {plan.min_tasks} tasks healthy"),
+    )
 
 
 def _load_plan(plan: VerificationPlan, identity: ServiceIdentity, start: float) -> LoadPlan:
     return LoadPlan(
         url=identity.url.rstrip("/") + plan.path,
         segments=plan.segments,
+        seed=plan.seed,
         start_at_epoch_s=start,
         timeout_s=plan.timeout_s,
         drain_s=plan.timeout_s,
@@ -75,6 +115,7 @@ class _Follower:
     ) -> None:
         self.plan, self.samples, self.report = plan, samples, report
         self.peak = 0
+        self.scaled_in_s = 0.0
 
     def see(self, event: dict[str, Any]) -> bool:
         if event["event"] != "tick" or not self.samples:
@@ -87,12 +128,17 @@ class _Follower:
         if self.report:
             text = f"{now['healthy']} of {now['desired']} tasks healthy"
             self.report(Progress("verify", text, elapsed_s, self.plan.duration_s))
-        return fallen and now["running"] == now["desired"] < self.peak
+        if fallen and now["running"] == now["desired"] < self.peak:
+            self.scaled_in_s = self.scaled_in_s or elapsed_s
+        # One whole period more shows the response time with fewer tasks.
+        return self.scaled_in_s > 0 and elapsed_s > self.scaled_in_s + self.plan.period_s
 
 
 @contextmanager
-def _watched(environment: Environment, identity: ServiceIdentity) -> Iterator[list[dict[str, Any]]]:
-    """Samples of the service's counts, one a second, taken by a thread."""
+def _watched(
+    environment: Environment, identity: ServiceIdentity, period_s: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Samples of the service's counts, twenty a metric period, taken by a thread."""
     samples: list[dict[str, Any]] = []
     stop = threading.Event()
     ecs, elbv2 = aws.client(environment, "ecs"), aws.client(environment, "elbv2")
@@ -102,7 +148,7 @@ def _watched(environment: Environment, identity: ServiceIdentity) -> Iterator[li
             # A throttled or lost call costs one sample, not the verification.
             with suppress(ClientError, BotoCoreError):
                 samples.append(_sample(ecs, elbv2, identity))
-            stop.wait(_SAMPLE_S)
+            stop.wait(period_s / _SAMPLES_PER_PERIOD)
 
     thread = threading.Thread(target=watch, name="verify-watch", daemon=True)
     thread.start()
@@ -141,54 +187,72 @@ def _timeline(
     environment: Environment,
     identity: ServiceIdentity,
     plan: VerificationPlan,
-    load: DriverRun,
+    run: DriverRun,
     ended: datetime,
     samples: list[dict[str, Any]],
     run_id: str,
 ) -> Timeline:
-    started = _utc(load.started_at_epoch_s)
+    started = _utc(run.started_at_epoch_s)
     cloudwatch = aws.client(environment, "cloudwatch")
     autoscaling = aws.client(environment, "application-autoscaling")
-    alarms = scaling_alarms(autoscaling, cloudwatch, identity.resource_id)
-    failures: dict[str, int] = {}
-    for step in load.steps:
-        for kind, count in step.failure_kinds.items():
-            failures[kind] = failures.get(kind, 0) + count
+    names = [alarm.name for alarm in plan.alarms]
+    history = read_alarm_history(cloudwatch, names, started, ended)
+    raw = run.raw()
     return Timeline(
         environment=environment.name,
         run_id=run_id,
         started_at=started,
-        rise_at=_utc(load.started_at_epoch_s + plan.rise_at_s),
-        fall_at=_utc(load.started_at_epoch_s + plan.fall_at_s),
+        rise_at=_utc(run.started_at_epoch_s + plan.rise_at_s),
+        fall_at=_utc(run.started_at_epoch_s + plan.fall_at_s),
         ended_at=ended,
         slo_ms=plan.slo_ms,
         period_s=plan.period_s,
         tasks_needed=plan.tasks_needed,
-        highest_rps=plan.highest_rps,
-        requests=sum(step.requests for step in load.steps),
-        failures=sum(step.failures for step in load.steps),
-        failure_kinds=failures,
-        compression=compression(environment),
-        directions={alarm.name: alarm.direction for alarm in alarms},
+        peak_rps=plan.peak_rps,
+        requests=len(raw),
+        failures=raw.failure_kinds(),
+        driver_lag_p99_ms=max((step.lag_p99_ms for step in run.steps), default=0.0),
+        host_cores=host_cores(),
+        tracks=tuple(_tracks(cloudwatch, plan, history)),
+        compression=_compression(environment),
+        traffic=_traffic(raw, started),
         metrics=service_metrics(environment, started, ended, identity=identity),
         counts=pd.DataFrame(samples).set_index("time"),
-        alarms=read_alarm_history(cloudwatch, [alarm.name for alarm in alarms], started, ended),
+        alarms=history,
         activities=read_scaling_activities(autoscaling, identity.resource_id, started, ended),
     )
 
 
-def compression(environment: Environment) -> str:
-    """How the environment's time differs from AWS's; empty where it does not."""
+def _traffic(raw: RawLoad, started: datetime) -> pd.DataFrame:
+    """Requests scheduled and well answered in each second."""
+    last = float(raw.done_s.max()) if len(raw) else 0.0
+    edges = np.arange(math.ceil(last) + 1)
+    offered = np.histogram(raw.intended_s, edges)[0]
+    served = np.histogram(raw.done_s[raw.succeeded], edges)[0]
+    index = pd.Timestamp(started) + pd.to_timedelta(edges[:-1], unit="s")
+    frame = pd.DataFrame({"offered_rps": offered, "served_rps": served}, index=index, dtype=float)
+    frame.index.name = "time"
+    return frame
+
+
+def _tracks(cloudwatch: Any, plan: VerificationPlan, history: pd.DataFrame) -> Iterator[AlarmTrack]:
+    """The alarms with the state each had when the load began."""
+    names = [alarm.name for alarm in plan.alarms]
+    now = {
+        item["AlarmName"]: item["StateValue"]
+        for item in pages(cloudwatch.describe_alarms, "MetricAlarms", AlarmNames=names)
+    }
+    for alarm in plan.alarms:
+        changes = history.loc[history["alarm"] == alarm.name, "from_state"]
+        initial = str(changes.iloc[0]) if len(changes) else now.get(alarm.name, "OK")
+        label = f"{alarm.policy.rsplit('-', 1)[-1]} {alarm.direction}"
+        yield AlarmTrack(alarm.name, label, alarm.direction, initial)
+
+
+def _compression(environment: Environment) -> dict[str, Any]:
+    """The local region's numbers beside AWS's; nothing elsewhere."""
     state = region.running() if environment.is_local else None
-    if state is None:
-        return ""
-    facts = state.compression
-    return (
-        f"Local time is compressed: metric periods of {facts['metric_period_s']} s instead of "
-        f"{facts['aws_metric_period_s']} s, AlarmLow after {facts['alarm_low_periods']} periods "
-        f"instead of the {facts['aws_alarm_low_periods']} reported of AWS, short cooldowns, and "
-        "tasks that start without pulling an image. These times are not those of AWS."
-    )
+    return dict(state.compression) if state else {}
 
 
 def _utc(epoch_s: float) -> datetime:

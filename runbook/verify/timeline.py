@@ -15,7 +15,7 @@ from runbook.errors import InputInvalid
 
 SCHEMA_VERSION = 1
 FILE_NAME = "verification.json"
-_FRAMES = ("load", "metrics", "counts", "alarms", "activities")
+_FRAMES = ("traffic", "metrics", "counts", "alarms", "activities")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Timeline:
     """What a verification saw; frames are indexed by UTC time, ascending.
 
     `started_at` is when load began, `rise_at` and `fall_at` when it rose and fell back.
-    `load`: `offered_rps`, `served_rps`, a row a second. `metrics`: see `service_metrics`.
+    `traffic`: `offered_rps`, `served_rps`, a row a second. `metrics`: see `service_metrics`.
     `counts`: `desired`, `running`, `healthy` as polled. `alarms`: see `read_alarm_history`.
     `activities`: see `read_scaling_activities`. `compression` is empty outside the local
     region, where it holds its numbers beside AWS's.
@@ -55,11 +55,15 @@ class Timeline:
     host_cores: int
     tracks: tuple[AlarmTrack, ...]
     compression: dict[str, Any]
-    load: pd.DataFrame
+    traffic: pd.DataFrame
     metrics: pd.DataFrame
     counts: pd.DataFrame
     alarms: pd.DataFrame
     activities: pd.DataFrame
+
+    def seconds(self, moment: datetime) -> float:
+        """Seconds after the load began to rise."""
+        return (moment - self.rise_at).total_seconds()
 
     def save(self, path: Path) -> Path:
         """Write the timeline as JSON, frames as tables."""
@@ -77,7 +81,7 @@ class Timeline:
         return path
 
     @classmethod
-    def load_from(cls, path: Path) -> Timeline:
+    def load(cls, path: Path) -> Timeline:
         """Read a timeline back. Raises InputInvalid when the file is none."""
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from runbook.verify import Timeline
+from runbook.verify import AlarmTrack, Timeline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 P95_MS = [8, 8, 12, 30, 60, 40, 15, 12, 11, 11, 9, 8, 8, 8]
@@ -43,7 +43,14 @@ def metrics(p95_ms: list[float]) -> pd.DataFrame:
     index = pd.DatetimeIndex(
         [START + timedelta(seconds=10 * number) for number in range(len(p95_ms))], name="time"
     )
-    return pd.DataFrame({"trt_p95_ms": p95_ms, "rate_rps": RATES}, index=index, dtype=float)
+    columns = {"trt_p95_ms": p95_ms, "rate_rps": RATES, "host_busy_cores": [0.8] * len(p95_ms)}
+    return pd.DataFrame(columns, index=index, dtype=float)
+
+
+def traffic() -> pd.DataFrame:
+    rates = [rate for rate in RATES for _ in range(10)]
+    index = pd.DatetimeIndex([at(second - 20) for second in range(len(rates))], name="time")
+    return pd.DataFrame({"offered_rps": rates, "served_rps": rates}, index=index, dtype=float)
 
 
 @pytest.fixture
@@ -66,14 +73,21 @@ def timeline() -> Timeline:
         slo_ms=20.0,
         period_s=10,
         tasks_needed=3,
-        highest_rps=200.0,
+        peak_rps=200.0,
         requests=10_000,
-        failures=0,
-        failure_kinds={},
-        compression="compressed",
-        directions={"requests-high": "out", "requests-low": "in"},
+        failures={},
+        driver_lag_p99_ms=0.4,
+        host_cores=2,
+        tracks=(
+            AlarmTrack("requests-high", "requests out", "out", "OK"),
+            AlarmTrack("requests-low", "requests in", "in", "OK"),
+        ),
+        compression={"metric_period_s": 10, "aws_metric_period_s": 60},
+        traffic=traffic(),
         metrics=metrics([float(value) for value in P95_MS]),
         counts=counts({33: (3, 1), 36: (3, 3), 110: (2, 3), 112: (2, 2)}),
         alarms=alarms((32, "requests-high", "ALARM"), (105, "requests-low", "ALARM")),
-        activities=pd.DataFrame({"desired": [3.0, 2.0]}, index=pd.DatetimeIndex([at(33), at(110)])),
+        activities=pd.DataFrame(
+            {"desired": [3.0, 2.0]}, index=pd.DatetimeIndex([at(33), at(110)], name="started_at")
+        ),
     )

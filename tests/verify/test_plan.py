@@ -1,15 +1,16 @@
 """The verification's load: beyond what one task fewer carries, within what all carry."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
-from runbook.environment import Environment
 from runbook.errors import InputInvalid
-from runbook.verify import plan_verification
-from runbook.verify.plan import carried_rps
+from runbook.metrics.history import ScalingAlarm
+from runbook.verify import VerificationPlan, shape
 
 
 def count(tasks: int, rate: float) -> CountCurve:
@@ -20,39 +21,65 @@ CURVE = CapacityCurve(
     "shop", "local", "r", datetime(2026, 1, 1, tzinfo=UTC), 256, 20.0, 10, "x", 0.95,
     (count(1, 70.0), count(3, 90.0)),
 )  # fmt: skip
-LOCAL = Environment("local", "shop", "eu-west-1", "", 10, Path(), Path())
+ALARMS = (
+    ScalingAlarm("high", "shop-requests", "TargetTrackingScaling", "out", 3500.0, 10, 3),
+    ScalingAlarm("low", "shop-requests", "TargetTrackingScaling", "in", 3150.0, 10, 6),
+    ScalingAlarm("p95", "shop-p95", "StepScaling", "out", 0.02, 10, 3),
+)
+VALUES = {"MinTasks": 1.0, "MaxTasks": 4.0, "RequestsPerTarget": 3500.0}
+
+
+def shaped(tasks_needed: int = 3, **values: float) -> VerificationPlan:
+    return shape(CURVE, {**VALUES, **values}, ALARMS, period_s=10, tasks_needed=tasks_needed)
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 4])
-def test_the_highest_rate_needs_exactly_that_many_tasks(tasks: int) -> None:
-    plan = plan_verification(LOCAL, CURVE, tasks_needed=tasks)
-    assert carried_rps(CURVE, tasks - 1) < plan.highest_rps < carried_rps(CURVE, tasks)
+def test_the_peak_asks_for_exactly_that_many_tasks(tasks: int) -> None:
+    plan = shaped(tasks)
+    assert (tasks - 1) * plan.target_rps < plan.peak_rps < tasks * plan.target_rps
 
 
-def test_between_measured_counts_the_rate_per_task_is_interpolated() -> None:
-    assert carried_rps(CURVE, 2) == pytest.approx(2 * 80.0)
-    assert carried_rps(CURVE, 5) == pytest.approx(5 * 90.0)
+def test_one_task_fewer_would_miss_the_slo_where_the_policy_leaves_room() -> None:
+    # Two tasks keep the SLO up to 2 x 80 requests/s (between 70 alone and 90 of three).
+    assert shaped(3, RequestsPerTarget=3600).peak_rps > 160
 
 
 def test_it_begins_and_ends_within_one_task() -> None:
-    plan = plan_verification(LOCAL, CURVE)
-    assert plan.segments[0].start_rps < 70.0
-    assert plan.segments[-1].end_rps < 70.0
-    assert plan.rise_at_s == 20.0
+    plan = shaped()
+    assert plan.segments[0].start_rps < 58.3
+    assert plan.segments[-1].end_rps < 58.3
     assert plan.fall_at_s < plan.duration_s
 
 
-def test_the_rise_and_the_fall_lie_on_period_boundaries() -> None:
-    plan = plan_verification(LOCAL, CURVE)
+def test_the_rise_and_the_fall_lie_on_period_boundaries_and_leave_alarms_their_time() -> None:
+    plan = shaped()
     assert plan.rise_at_s % 10 == plan.fall_at_s % 10 == 0
+    assert plan.fall_at_s - plan.rise_at_s >= 3 * 30
+    assert plan.duration_s - plan.fall_at_s > 60
+    assert plan.duration_s <= 200
 
 
-def test_one_task_needs_no_verification() -> None:
-    with pytest.raises(InputInvalid, match="choose at least 2"):
-        plan_verification(LOCAL, CURVE, tasks_needed=1)
+@pytest.mark.parametrize(
+    ("tasks", "values", "words"),
+    [
+        (1, {}, "choose tasks_needed above MinTasks"),
+        (5, {}, "choose tasks_needed above MinTasks"),
+        (3, {"RequestsPerTarget": 12000.0}, "apply the recommended thresholds first"),
+    ],
+)
+def test_a_load_that_proves_nothing_is_refused(
+    tasks: int, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputInvalid, match=words):
+        shaped(tasks, **values)
+
+
+def test_without_policies_there_is_nothing_to_verify() -> None:
+    with pytest.raises(InputInvalid, match="0 alarms that scale out"):
+        shape(CURVE, VALUES, (), period_s=10, tasks_needed=3)
 
 
 def test_the_plan_reads_as_lines() -> None:
-    lines = plan_verification(LOCAL, CURVE).describe()
-    assert lines[1] == "base: 42 requests/s for 20 s"
-    assert lines[-1].endswith("until the service has scaled in")
+    lines = shaped().describe()
+    assert lines[1] == "hold 41 requests/s, which one task carries, for 10 s"
+    assert lines[-1].startswith("take about 3")
