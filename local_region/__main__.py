@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format=_FORMAT)
     logging.getLogger("local_region").setLevel(logging.INFO)
+    # It warns at every start that signing keys need a library; the stacks use no signing keys.
+    logging.getLogger("kms").setLevel(logging.ERROR)
     # Only now: it imports the emulator's dependencies, and --help should not wait for them.
     from local_region.daemon import run
 

@@ -34,6 +34,8 @@ from local_region.status import region_status
 
 _log = logging.getLogger("local_region.daemon")
 _SERVER_START_S = 30.0
+# When it is its turn nothing of value is left: a worker that waits for an answer is not waited for.
+_SERVER_STOP_S = 2.0
 _WATCH_EVERY_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -71,7 +73,7 @@ def _live(
     context = _take_directory(directory, port, settings, stopping, cleanup)
     data_plane = DataPlane(context)
     server = _start_emulator(bound, context, data_plane, started_s)
-    cleanup.callback(server.stop, settings.stop_timeout_s)
+    cleanup.callback(server.stop, _SERVER_STOP_S)
     cleanup.callback(data_plane.stop, settings.stop_timeout_s)
     data_plane.start()
     install_types(context, data_plane.wait_stable, data_plane.wait_inactive)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from local_region import balancer, metering
 from local_region.context import RegionContext, Stabilisation
 from local_region.errors import DataPlaneFailed
 from local_region.tasks import controller
+
+_WAIT_SLICE_S = 0.5
 
 
 class DataPlane:
@@ -52,7 +55,12 @@ class DataPlane:
 
     def wait_inactive(self, cluster: str, service: str, timeout_s: float) -> bool:
         """Whether a deleted service's tasks have ended in time."""
-        return self._started().wait_inactive(cluster, service, timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        while not self._context.stopping.is_set() and time.monotonic() < deadline_s:
+            # In slices: nobody waits for a service while the region itself is going down.
+            if self._started().wait_inactive(cluster, service, _WAIT_SLICE_S):
+                return True
+        return False
 
     def _started(self) -> controller.Controller:
         if self._controller is None:

@@ -117,5 +117,4 @@ def _failure(ended: Stabilisation, timeout_s: float) -> str:
         "TIMEOUT": f"Exceeded attempts to wait: not stable after {timeout_s:.0f} s",
         "GONE": "The service was deleted while it was awaited",
     }[ended.outcome]
-    reason = f" ({ended.reason})" if ended.reason else ""
-    return f'Resource handler returned message: "{what}{reason}" (HandlerErrorCode: NotStabilized)'
+    return f'Resource handler returned message: "{what}" (HandlerErrorCode: NotStabilized)'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -75,6 +76,30 @@ def test_a_signal_stops_everything_within_seconds(tmp_path, start_region, number
     assert not (tmp_path / "state.json").exists()
     _, alive = psutil.wait_procs(family, timeout=1)
     assert alive == []
+
+
+def test_a_stack_that_waits_does_not_hold_the_region_back(start_region):
+    made = start_region()
+    made.ready()
+    container = {"Name": "a", "Image": "nowhere/none:1"}
+    resources = {
+        "Cluster": {"Type": "AWS::ECS::Cluster"},
+        "Task": {
+            "Type": "AWS::ECS::TaskDefinition",
+            "Properties": {"Cpu": "256", "Memory": "512", "ContainerDefinitions": [container]},
+        },
+        "Service": {
+            "Type": "AWS::ECS::Service",
+            "Properties": {"Cluster": {"Ref": "Cluster"}, "TaskDefinition": {"Ref": "Task"}},
+        },
+    }
+    cloudformation = made.client("cloudformation")
+    template = json.dumps({"Resources": resources})
+    cloudformation.create_stack(StackName="waits", TemplateBody=template)
+    made.wait_for(lambda: made.status()["services"])
+    started_s = time.monotonic()
+    assert made.stop() == 0
+    assert time.monotonic() - started_s < 8
 
 
 def test_a_signal_during_the_start_stops_it_too(tmp_path, start_region):
