@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook.ecs.image import ServiceImage, build, publish, published
+from runbook.ecs.image import ServiceImage, publish, published
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.launch import LayerOutcome, OnEvent, apply
 from runbook.stacks.review import Review
+from runbook.stacks.service_image import TAG, in_local_region, source_image, source_reference
 
 _SERVICE, _REGISTRY, _PARAMETER = "service", "registry", "ImageReference"
 
@@ -39,8 +40,8 @@ class Release:
 
 
 def choose(environment: Environment, given: str = "") -> Release:
-    """The image to deploy: the given reference, in `local` the source as it is, else the
-    one that the configuration names.
+    """The image to deploy: the given reference, in the local region the source as it is,
+    else the one that the configuration names.
 
     Raises InputInvalid for a malformed reference, and when there is none.
     """
@@ -52,10 +53,12 @@ def choose(environment: Environment, given: str = "") -> Release:
                 "give @sha256:DIGEST (or :TAG)",
             )
         return Release(given, None)
-    if environment.is_local:
-        image = build(environment.project / "app")
+    if in_local_region(environment):
+        image = source_image(environment)
         return Release(image.reference, image)
     configured = read_parameter(config_file(environment, _SERVICE), _PARAMETER)
+    if configured == TAG:
+        return Release(source_reference(environment), None)
     if not configured:
         raise InputInvalid(
             f"{environment.name} has no image to run",

@@ -29,12 +29,13 @@ class StackConfig:
     tags: dict[str, str]
     user_data: dict[str, Any]
     values: dict[str, Any] = field(default_factory=dict)
+    resolved: frozenset[str] = frozenset()
     references: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def parameters(self) -> set[str]:
         """Names of all parameters passed."""
-        return self.values.keys() | self.references.keys()
+        return self.values.keys() | self.references.keys() | self.resolved
 
 
 class _TemplateLoader(yaml.SafeLoader):
@@ -69,6 +70,7 @@ def _stack_config(stack: Any) -> StackConfig:
         tags=dict(stack.tags),
         user_data=dict(stack.sceptre_user_data),
         values={k: v for k, v in given.items() if not isinstance(v, Resolver)},
+        resolved=frozenset(k for k, v in given.items() if isinstance(v, Resolver)),
         references={
             k: tuple(v.argument.split("::")) for k, v in given.items() if isinstance(v, StackOutput)
         },
