@@ -24,6 +24,8 @@ def wait_for(what, timeout_s=20.0):
 def test_scale_out_and_in_lose_no_request(region):
     service = region.service(desired=1)
     load = service.load("/slow/5", rate_rps=100, duration_s=8)
+    # The tiny service ends 50 ms after SIGTERM: who is stopped with such a request dies with it.
+    long = service.load("/slow/1000", rate_rps=10, duration_s=8)
     time.sleep(1)
     asked = time.monotonic()
     service.update(desiredCount=3)
@@ -33,8 +35,8 @@ def test_scale_out_and_in_lose_no_request(region):
     service.update(desiredCount=1)
     wait_for(lambda: len(service.processes()) == 1)
     in_s = time.monotonic() - asked
-    counts = load.finish()
-    assert counts == {200: 800}
+    assert load.finish() == {200: 800}
+    assert long.finish() == {200: 80}
     assert out_s < 6
     assert in_s < 6
     stopped = service.tasks("STOPPED")
@@ -79,6 +81,7 @@ def test_rolling_deployment_loses_no_request_and_keeps_the_minimum(region):
     service = region.service(desired=2)
     before = {t["pid"] for t in service.processes()}
     load = service.load("/slow/5", rate_rps=80, duration_s=6)
+    long = service.load("/slow/1000", rate_rps=10, duration_s=6)
     time.sleep(1)
     fewest = [2]
 
@@ -91,6 +94,7 @@ def test_rolling_deployment_loses_no_request_and_keeps_the_minimum(region):
     assert [d["rolloutState"] for d in updated["deployments"]] == ["IN_PROGRESS", "COMPLETED"]
     wait_for(rolled)
     assert load.finish() == {200: 480}
+    assert long.finish() == {200: 60}
     assert min(fewest) >= 2
     assert service.describe()["deployments"][0]["id"] != first
     assert json.loads(service.get("/about"))["environment"]["VERSION"] == "2"
