@@ -119,7 +119,7 @@ class StepStats:
     `rate_rps` is the planned rate, `offered_rps` the scheduled arrivals, `achieved_rps`
     what left within the step, `served_rps` the good answers that came back within it.
     Percentiles are of the time from the intended start; None without a timed request.
-    `lag_p99_ms` is the driver's own lateness; cores are CPU seconds a second.
+    `lag_p95_ms`, `lag_p99_ms` are the driver's own lateness; cores are CPU seconds a second.
     """
 
     label: str
@@ -134,6 +134,7 @@ class StepStats:
     p95_ms: float | None
     p99_ms: float | None
     failures: int
+    lag_p95_ms: float
     lag_p99_ms: float
     driver_cpu_cores: float
     host_busy_cores: float
@@ -181,6 +182,7 @@ def step_stats(
         p95_ms=p95,
         p99_ms=p99,
         failures=int((~part.succeeded).sum()),
+        lag_p95_ms=percentile_ms(part.lag_ms, 95) or 0.0,
         lag_p99_ms=percentile_ms(part.lag_ms, 99) or 0.0,
         driver_cpu_cores=driver_cpu_cores,
         host_busy_cores=host_busy_cores,
