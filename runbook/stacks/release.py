@@ -27,8 +27,13 @@ class Release:
     image: ServiceImage | None
 
     def write(self, environment: Environment) -> bool:
-        """Name the image in the service's configuration; False when it is named there."""
+        """Name the image in the service's configuration; False when it is named there.
+
+        An image built here is named by `!service_image`, too: then the file stays as it is.
+        """
         path = config_file(environment, _SERVICE)
+        if self.image is not None and read_parameter(path, _PARAMETER) == TAG:
+            return False
         return write_parameter(path, _PARAMETER, self.reference)
 
     def describe(self) -> str:

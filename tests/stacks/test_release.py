@@ -58,6 +58,20 @@ def test_local_runs_the_source_as_it_is(configured: Environment) -> None:
     assert "built here" in chosen.describe()
 
 
+def test_a_configuration_that_asks_for_the_source_stays_as_it_is(
+    configured: Environment,
+) -> None:
+    path = config_file(configured, "service")
+    path.write_text(
+        path.read_text().replace('ImageReference: ""', "ImageReference: !service_image")
+    )
+    before = path.read_text()
+    chosen = release.choose(configured)
+    assert chosen.write(configured) is False
+    assert path.read_text() == before
+    assert Release(":v1", None).write(configured) is True
+
+
 def test_elsewhere_the_configuration_or_the_caller_names_the_image(
     configured: Environment,
 ) -> None:
