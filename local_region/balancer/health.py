@@ -21,6 +21,8 @@ from local_region.balancer.targets import (
 INITIAL_INTERVAL_S = 0.1
 """How often a target that has never passed is looked at: a start shall be seen when it is done."""
 _TICK_S = 0.05
+_Key = tuple[str, Address, float]
+"""Target group, address, when it was registered."""
 _log = logging.getLogger("local_region.balancer.health")
 
 
@@ -36,8 +38,8 @@ class HealthChecker:
         self._registry, self._rules = registry, rules
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._due: dict[tuple[str, Address, float], float] = {}
-        self._running: set[tuple[str, Address, float]] = set()
+        self._due: dict[_Key, float] = {}
+        self._running: set[_Key] = set()
 
     def start(self) -> None:
         self._thread = threading.Thread(
@@ -55,6 +57,7 @@ class HealthChecker:
         checks: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
             try:
+                known: dict[_Key, float] = {}
                 for group, rules in self._rules().items():
                     for address, target in self._registry.targets(group).items():
                         # A port may come back with another process: its registration tells.
@@ -63,6 +66,8 @@ class HealthChecker:
                             check = asyncio.create_task(self._check(key, rules))
                             checks.add(check)
                             check.add_done_callback(checks.discard)
+                        known[key] = self._due.get(key, 0.0)
+                self._due = known
             except Exception:
                 _log.exception("health checks stumbled; going on")
             await asyncio.sleep(_TICK_S)
@@ -70,7 +75,7 @@ class HealthChecker:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
 
-    def _is_due(self, key: tuple[str, Address, float], target: Target, rules: HealthRules) -> bool:
+    def _is_due(self, key: _Key, target: Target, rules: HealthRules) -> bool:
         now = time.monotonic()
         if target.state == "draining" or key in self._running or now < self._due.get(key, 0.0):
             return False
@@ -80,15 +85,13 @@ class HealthChecker:
         self._running.add(key)
         return True
 
-    async def _check(self, key: tuple[str, Address, float], rules: HealthRules) -> None:
+    async def _check(self, key: _Key, rules: HealthRules) -> None:
         group, address, registered_at = key
         try:
             failure = await check_once(address, rules)
             target = self._registry.target(group, address)
             if target is not None and target.registered_at == registered_at:
                 self._registry.check(group, address, rules, failure)
-            else:
-                self._due.pop(key, None)
         finally:
             self._running.discard(key)
 

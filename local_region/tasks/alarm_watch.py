@@ -1,16 +1,26 @@
-"""The states of deployment alarms: asked at most once a second, never waited for."""
+"""Deployment alarms: asked at most once a second, never waited for."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from local_region.context import RegionContext
 
 INTERVAL_S = 1.0
 _log = logging.getLogger("local_region.tasks.alarm_watch")
+
+
+@dataclass(frozen=True)
+class AlarmView:
+    """Name -> state, and how long the slowest of the alarms looks back, in seconds."""
+
+    states: Mapping[str, str]
+    looks_back_s: float
 
 
 class AlarmWatch:
@@ -20,10 +30,10 @@ class AlarmWatch:
         self._context = context
         self._lock = threading.Lock()
         self._asked_at: dict[tuple[str, ...], float] = {}
-        self._known: dict[tuple[str, ...], tuple[float, Mapping[str, str]]] = {}
+        self._known: dict[tuple[str, ...], tuple[float, AlarmView]] = {}
 
-    def states(self, names: tuple[str, ...]) -> Mapping[str, str] | None:
-        """Name -> state as of at most a few seconds ago; None when that is not known yet."""
+    def look(self, names: tuple[str, ...]) -> AlarmView | None:
+        """The alarms as of at most a few seconds ago; None when that is not known yet."""
         now = time.monotonic()
         with self._lock:
             if now - self._asked_at.get(names, -INTERVAL_S) >= INTERVAL_S:
@@ -46,4 +56,16 @@ class AlarmWatch:
         alarms = [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
         states = {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms}
         with self._lock:
-            self._known[names] = (time.monotonic(), states)
+            self._known[names] = (time.monotonic(), AlarmView(states, looks_back_s(alarms)))
+
+
+def looks_back_s(alarms: Iterable[Mapping[str, Any]]) -> float:
+    """The longest evaluation period of these alarms (DescribeAlarms' records), in seconds."""
+    longest_s = 0.0
+    for alarm in alarms:
+        periods = [alarm.get("Period")]
+        for query in alarm.get("Metrics") or []:
+            periods += [query.get("Period"), (query.get("MetricStat") or {}).get("Period")]
+        period_s = max((float(period) for period in periods if period), default=0.0)
+        longest_s = max(longest_s, period_s * int(alarm.get("EvaluationPeriods") or 1))
+    return longest_s

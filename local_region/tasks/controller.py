@@ -10,6 +10,7 @@ from typing import Any
 
 from local_region.balancer.targets import TargetRegistry
 from local_region.context import RegionContext, Stabilisation
+from local_region.errors import DataPlaneFailed
 from local_region.seams import ecr, ecs
 from local_region.seams.ecs import EcsStore
 from local_region.seams.elb import ElbStore
@@ -54,7 +55,11 @@ class Controller:
         ecr.install()
         ecs.install(self._store, self, lambda arn: bool(self._elb.load_balancers_of(arn)))
         self.host.start()
-        shares = cpu_share.choose(self.host)
+        try:
+            shares = cpu_share.choose(self.host)
+        except DataPlaneFailed:
+            self.host.stop()
+            raise
         self.cpu_enforcement = shares.method
         images = ImageStore(
             ecr.RegistryStore(),
@@ -66,8 +71,8 @@ class Controller:
         )
         self._scheduler = ServiceScheduler(
             self._store, self._runner, self.targets,
-            float(context.settings.period_s),
-            AlarmWatch(context).states,
+            context.settings.publish_delay_s + 1.0,
+            AlarmWatch(context).look,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._loop, name="region-tasks", daemon=True)
         self._thread.start()

@@ -11,22 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INTERVAL_S = 0.5
-LINES_PER_PASS = 100
-"""More than this many lines in half a second are left in the file and said so: the emulator
-keeps every log event in memory for good."""
+BURST_LINES = 300
+LINES_PER_S = 20.0
+"""A task's lines beyond this rate (after a burst) stay in its file, and that is said: the
+emulator keeps every log event in memory for good."""
 LARGEST_FILE_BYTES = 16 * 2**20
 _log = logging.getLogger("local_region.tasks.logs")
 
 
 @dataclass
 class LogFile:
-    """One task's output and where it goes. `read_bytes` is how far it has been forwarded."""
+    """One task's output and where it goes: without a group nowhere, only its size is bounded.
+
+    `read_bytes` is how far it has been forwarded, `budget` how many lines it may forward now.
+    """
 
     path: Path
-    group: str
+    group: str | None
     stream: str
     read_bytes: int = 0
     ended: bool = False
+    budget: float = BURST_LINES
+    budgeted_at: float | None = None
+
+    def allowance(self, now: float) -> int:
+        """Lines that may be forwarded at `now` (seconds)."""
+        since = now - (now if self.budgeted_at is None else self.budgeted_at)
+        self.budget = min(BURST_LINES, self.budget + since * LINES_PER_S)
+        self.budgeted_at = now
+        return int(self.budget)
 
 
 class LogForwarder:
@@ -56,7 +69,8 @@ class LogForwarder:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def follow(self, task_id: str, path: Path, group: str, stream: str) -> None:
+    def follow(self, task_id: str, path: Path, group: str | None, stream: str) -> None:
+        """Begin to watch a task's output."""
         with self._lock:
             self._files[task_id] = LogFile(path, group, stream)
 
@@ -102,10 +116,12 @@ def forward(
     complete = chunk if file.ended else chunk[: chunk.rfind(b"\n") + 1]
     file.read_bytes += len(complete)
     lines = [line for line in complete.decode("utf-8", "replace").splitlines() if line]
-    left_out = len(lines) - LINES_PER_PASS
-    if left_out > 0:
-        lines = [*lines[:LINES_PER_PASS], f"[local region: {left_out} more lines in {file.path}]"]
-    if lines:
+    if lines and file.group is not None:
+        allowed = file.allowance(now)
+        file.budget -= min(allowed, len(lines))
+        left_out = len(lines) - allowed
+        if left_out > 0:
+            lines = [*lines[:allowed], f"[local region: {left_out} more lines in {file.path}]"]
         put(file.group, file.stream, [(now, line) for line in lines])
     if file.read_bytes > LARGEST_FILE_BYTES:
         # The task appends (O_APPEND), so it goes on at the new end.

@@ -146,10 +146,9 @@ class TaskRunner:
         task.pid, task.running_since = pid, time.monotonic()
         container = task.container
         assert container is not None
-        if container.log_group is not None:
-            path = self._directory / f"{task.id}.log"
-            stream = f"{container.log_prefix or 'ecs'}/{container.name}/{task.id}"
-            self.logs.follow(task.id, path, container.log_group, stream)
+        path = self._directory / f"{task.id}.log"
+        stream = f"{container.log_prefix or 'ecs'}/{container.name}/{task.id}"
+        self.logs.follow(task.id, path, container.log_group, stream)
         records.enter_stage(task.record, "RUNNING", time.time())
         for group in task.target_groups:
             self._registry.register(group, task.address)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from local_region.balancer.targets import TargetRegistry
 from local_region.seams.ecs import EcsStore, task_placement
 from local_region.tasks import deployments, records
+from local_region.tasks.alarm_watch import AlarmView
 from local_region.tasks.deployments import Policy, TaskView
 from local_region.tasks.records import Record
 from local_region.tasks.rollout import (
@@ -27,6 +28,7 @@ from local_region.tasks.task import Task
 
 STEADY_S = 1.0
 """A task without a load balancer counts as healthy after it has run this long."""
+UNKNOWN_ALARMS_S = 60.0
 _UNASKED = ("EssentialContainerExited", "TaskFailedToStart")
 _log = logging.getLogger("local_region.tasks.scheduler")
 
@@ -34,8 +36,9 @@ _log = logging.getLogger("local_region.tasks.scheduler")
 class ServiceScheduler:
     """Acts for services on the runner. Every method is called with the store's lock held.
 
-    `bake_s`: how long deployment alarms are watched after the new tasks have taken over.
-    `alarm_states(names)`: name -> state, None when not known yet.
+    `look(names)`: deployment alarms, None when not known yet. They are watched (the bake time)
+    for as long as the slowest of them looks back after the new tasks have taken over, and
+    `alarm_delay_s` more, which is how late an alarm is evaluated.
     """
 
     def __init__(
@@ -43,11 +46,11 @@ class ServiceScheduler:
         store: EcsStore,
         runner: TaskRunner,
         registry: TargetRegistry,
-        bake_s: float,
-        alarm_states: Callable[[tuple[str, ...]], Mapping[str, str] | None],
+        alarm_delay_s: float,
+        look: Callable[[tuple[str, ...]], AlarmView | None],
     ) -> None:
         self._store, self._runner, self._registry = store, runner, registry
-        self._bake_s, self._alarm_states = bake_s, alarm_states
+        self._alarm_delay_s, self._look = alarm_delay_s, look
 
     def reconcile(self, cluster: str, state: ServiceState) -> None:
         """Take one service one step on."""
@@ -170,9 +173,10 @@ class ServiceScheduler:
     def _judge_alarms(
         self, service: Record, state: ServiceState, policy: Policy, primary: Record
     ) -> None:
-        states = self._alarm_states(policy.alarm_names)
-        if states is None:
+        seen = self._look(policy.alarm_names)
+        if seen is None:
             return
+        states = seen.states
         if state.alarms_for != primary["id"]:
             state.alarms_for = primary["id"]
             state.ignored_alarms = frozenset(n for n, s in states.items() if s == "ALARM")
@@ -244,7 +248,12 @@ class ServiceScheduler:
             return True
         if state.ready_since is None:
             state.ready_since = time.monotonic()
-        return time.monotonic() - state.ready_since >= self._bake_s
+        seen = self._look(policy.alarm_names)
+        if seen is None:
+            # An emulator that does not answer shall not hold a deployment up for ever.
+            return time.monotonic() - state.ready_since >= UNKNOWN_ALARMS_S
+        bake_s = seen.looks_back_s + self._alarm_delay_s
+        return time.monotonic() - state.ready_since >= bake_s
 
     def _task_view(self, task: Task) -> TaskView:
         return TaskView(

@@ -189,7 +189,9 @@ class Service:
         )  # fmt: skip
         return str(definition["taskDefinition"]["taskDefinitionArn"])
 
-    def create(self, desired: int, **container: Any) -> None:
+    def create(
+        self, desired: int, *, deployment: dict[str, Any] | None = None, **container: Any
+    ) -> None:
         self.ecs.create_service(
             cluster=self.name, serviceName=self.name, desiredCount=desired,
             taskDefinition=self.define(**container), launchType="FARGATE",
@@ -203,6 +205,7 @@ class Service:
             deploymentConfiguration={
                 "minimumHealthyPercent": 100, "maximumPercent": 200,
                 "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+                **(deployment or {}),
             },
         )  # fmt: skip
         wait_for(lambda: self.is_steady(desired))

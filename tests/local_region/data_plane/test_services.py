@@ -142,6 +142,29 @@ def test_version_that_never_becomes_healthy_is_rolled_back(region):
     assert any("Task failed ELB health checks" in t["stoppedReason"] for t in stopped)
 
 
+def test_version_that_rings_an_alarm_is_rolled_back(region):
+    service = region.service(desired=1)
+    group = "targetgroup/" + service.target_group.partition(":targetgroup/")[2]
+    region.client("cloudwatch").put_metric_alarm(
+        AlarmName="errors", Namespace="AWS/ApplicationELB", MetricName="HTTPCode_Target_5XX_Count",
+        Dimensions=[{"Name": "TargetGroup", "Value": group}], Statistic="Sum", Period=1,
+        EvaluationPeriods=2, DatapointsToAlarm=2, Threshold=1, TreatMissingData="notBreaching",
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )  # fmt: skip
+    good = service.describe()["taskDefinition"]
+    configuration = service.describe()["deploymentConfiguration"]
+    alarms = {"alarmNames": ["errors"], "enable": True, "rollback": True}
+    bad = service.define(environment={"ERRORS": "on"})
+    service.update(taskDefinition=bad, deploymentConfiguration={**configuration, "alarms": alarms})
+    load = service.load("/work", rate_rps=20, duration_s=6)
+    wait_for(lambda: any("deployment failed: alarm detected." in e for e in service.events()))
+    wait_for(lambda: service.is_steady(1))
+    assert service.describe()["taskDefinition"] == good
+    counts = load.finish()
+    assert set(counts) == {200, 500}
+    assert sum(counts.values()) == 120
+
+
 def test_first_version_that_crashes_leaves_a_failed_deployment(region):
     service = region.service(desired=0)
     broken = service.define(command=("python", "-c", "raise SystemExit(3)"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local_region.tasks import logs
-from local_region.tasks.logs import LINES_PER_PASS, LogFile, forward
+from local_region.tasks.logs import BURST_LINES, LINES_PER_S, LogFile, forward
 
 
 def collector():
@@ -34,11 +34,25 @@ def test_complete_lines_only_until_the_task_has_ended(tmp_path):
 
 def test_flood_is_cut_and_said_so(tmp_path):
     path = tmp_path / "log"
-    path.write_text("x\n" * (LINES_PER_PASS + 7))
+    path.write_text("x\n" * (BURST_LINES + 7))
     lines, put = collector()
-    forward(LogFile(path, "g", "s"), put, 1.0)
-    assert len(lines) == LINES_PER_PASS + 1
+    file = LogFile(path, "g", "s")
+    forward(file, put, 1.0)
+    assert len(lines) == BURST_LINES + 1
     assert "7 more lines" in lines[-1]
+    with path.open("a") as out:
+        out.write("y\n" * 1000)
+    forward(file, put, 2.0)
+    assert lines.count("y") == LINES_PER_S
+
+
+def test_file_without_a_group_is_bounded_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "LARGEST_FILE_BYTES", 10)
+    path = tmp_path / "log"
+    path.write_text("0123456789abc\n")
+    lines, put = collector()
+    forward(LogFile(path, None, "s"), put, 1.0)
+    assert (lines, path.stat().st_size) == ([], 0)
 
 
 def test_file_stays_bounded(tmp_path, monkeypatch):

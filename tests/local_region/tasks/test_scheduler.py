@@ -8,6 +8,7 @@ import pytest
 
 from local_region.balancer.targets import HealthRules, TargetRegistry
 from local_region.tasks import records, scheduler
+from local_region.tasks.alarm_watch import AlarmView, looks_back_s
 from local_region.tasks.records import Placement
 from local_region.tasks.rollout import ServiceState
 from local_region.tasks.scheduler import ServiceScheduler
@@ -81,7 +82,7 @@ class World:
             lambda cluster, service: Placement("r", "0", cluster, "arn", "service:s", "x"),
         )  # fmt: skip
         self.scheduler = ServiceScheduler(
-            self, self.runner, self.registry, 10.0, lambda names: self.alarms
+            self, self.runner, self.registry, 2.0, lambda names: AlarmView(self.alarms, 8.0)
         )
         self.service = {
             "serviceName": "s", "serviceArn": "arn:s", "clusterArn": "arn", "status": "ACTIVE",
@@ -330,3 +331,13 @@ def test_service_without_a_load_balancer_is_healthy_after_a_second(world):
     assert world.rollouts() == [("v1", "IN_PROGRESS")]
     world.step(10)
     assert world.rollouts() == [("v1", "COMPLETED")]
+
+
+def test_alarms_look_back_as_far_as_their_periods():
+    assert looks_back_s([]) == 0
+    plain = {"Period": 10, "EvaluationPeriods": 3}
+    stat = {"Id": "m", "MetricStat": {"Period": 20, "Stat": "p95"}}
+    math = {"Metrics": [{"Id": "e", "Expression": "m*2"}, stat], "EvaluationPeriods": 2}
+    composite = {"AlarmRule": "ALARM(x)"}
+    assert looks_back_s([plain, composite]) == 30
+    assert looks_back_s([plain, math]) == 40

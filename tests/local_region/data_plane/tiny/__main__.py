@@ -4,6 +4,7 @@ GET /health            HEALTH_STATUS (default 200)
 GET /slow/<ms>         200 after that many milliseconds
 GET /burn/<ms>         200 after that many milliseconds of CPU
 GET /status/<code>     that code
+GET /work              200, or 500 when ERRORS is set
 GET /about             what this process sees of its task, as JSON
 """
 
@@ -30,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
             until = time.thread_time() + int(rest[0]) / 1000
             while time.thread_time() < until:
                 pass
+        elif kind == "work":
+            status = 500 if "ERRORS" in os.environ else 200
         elif kind == "status":
             status = int(rest[0])
         body = json.dumps(about()).encode() if kind == "about" else b"ok\n"
