@@ -133,7 +133,9 @@ def _fit_count(
         notes.append("the SLO was never left for good: c_SLO is a lower bound")
     else:
         assert found is not None
-        rate, lo, hi = found.rate_rps, found.lo_rps, found.hi_rps
+        # Resamples may extrapolate; nobody carries more than the CPU share allows.
+        saturation = max(test.share_cores / cost_s, found.rate_rps)
+        rate, lo, hi = found.rate_rps, found.lo_rps, min(found.hi_rps, saturation)
         near = [step for step in cut if abs(step.rate_rps - rate) <= NEAR * rate]
         near_blocks = sum(len(step.requests) for step in near)
         notes += _doubts(tasks, near_blocks, void, rate, found)

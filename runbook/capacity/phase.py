@@ -139,7 +139,6 @@ class PhaseRunner:
                 failures=client.failures,
                 offered_rps=client.offered_rps,
                 achieved_rps=client.achieved_rps,
-                driver_lag_p95_ms=client.lag_p95_ms,
                 driver_lag_p99_ms=client.lag_p99_ms,
                 host_busy_cores=client.host_busy_cores if busy is None else busy,
                 host_cores=self.rig.facts.host_cores,

@@ -11,8 +11,10 @@ early and keeps what was measured.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import os
 import resource
 import selectors
 import signal
@@ -46,6 +48,7 @@ EARLY_S = 50e-6
 SWEEP_INTERVAL_S = 0.1
 TICK_INTERVAL_S = 1.0
 LEAD_S = 0.2
+_PRIORITY = -10
 
 
 def emit(event: str, **values: Any) -> None:
@@ -319,6 +322,16 @@ class Driver:
             act()
 
 
+def go_first() -> None:
+    """Ask for precedence over what is measured, as a driver on a machine of its own would have.
+
+    Where all cores are busy a wake-up else waits for a slice of someone else's, about 3 ms.
+    Not every user may ask; then the recorded lag tells.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+
+
 def drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
     """Run the plan in this process and write its results to `out_dir`; the summary is returned."""
     with asyncio.Runner(
@@ -348,6 +361,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m runbook.load.driver PLAN.json OUT_DIR\n")
         return 2
+    go_first()
     try:
         summary = drive(LoadPlan.load(Path(arguments[0])), Path(arguments[1]))
     except RunbookError as error:

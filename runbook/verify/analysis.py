@@ -189,7 +189,7 @@ class _Events:
         """What may have been the machine's doing, not the service's."""
         line, limits = self.timeline, Limits()
         found = []
-        allowed_ms = limits.lag_p99_share * line.slo_ms
+        allowed_ms = limits.lag_share_of_slo * line.slo_ms
         if line.driver_lag_p99_ms > allowed_ms:
             found.append(f"the driver was late: p99 {line.driver_lag_p99_ms:.1f} ms")
         busy = line.metrics["host_busy_cores"].dropna()
