@@ -7,6 +7,7 @@ Times are epoch seconds (float). Keys with an underscore are never shown.
 
 from __future__ import annotations
 
+import platform
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ LIVE_STAGES = ("PROVISIONING", "PENDING", "ACTIVATING", "RUNNING")
 STARTING_STAGES = ("PROVISIONING", "PENDING", "ACTIVATING")
 ADDRESS = "127.0.0.1"
 EVENTS_KEPT = 100
+_ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 _TIME_OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "PENDING": ("pullStartedAt",),
     "ACTIVATING": ("pullStoppedAt", "connectivityAt"),
@@ -91,7 +93,7 @@ def new_task(
         "group": placement.group,
         "startedBy": placement.started_by,
         "version": 1,
-        "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}],
+        "attributes": [{"name": "ecs.cpu-architecture", "value": _ARCHITECTURE}],
         "availabilityZone": f"{placement.region}a",
         "enableExecuteCommand": placement.enable_execute_command,
         "tags": list(placement.tags),
