@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from runbook import aws
+from runbook import aws, region
 from runbook.ecs.service import Service, describe, wait_stable
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, InputInvalid
@@ -81,8 +81,13 @@ class Held:
 
 
 def record_path(environment: Environment) -> Path:
-    """Where the record of a held service lies."""
-    return environment.project / "runs" / environment.name / "scaling-held.json"
+    """Where the record of a held service lies: in the local region with that region's state."""
+    folder = (
+        region.state_dir()
+        if environment.is_local
+        else environment.project / "runs" / environment.name
+    )
+    return folder / "scaling-held.json"
 
 
 @contextmanager
@@ -105,7 +110,7 @@ def scaling_suspended(
             _set_desired(environment, identity, found.desired)
         finally:
             _suspend(environment, identity, found.suspended)
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def max_tasks(environment: Environment, identity: ServiceIdentity) -> int:
