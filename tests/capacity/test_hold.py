@@ -52,8 +52,9 @@ class FakeAws:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
     fake = FakeAws()
+    monkeypatch.setenv("RUNBOOK_LOCAL_REGION_DIR", str(tmp_path / "region"))
     monkeypatch.setattr(aws, "client", lambda environment, service: fake)
 
     def describe(environment: Environment) -> ecs_service.Service:
