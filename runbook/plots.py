@@ -51,11 +51,11 @@ def draw_slo(axes: Axes, slo_ms: float) -> None:
     axes.axhline(slo_ms, color=SLO_COLOUR, linewidth=1.3, linestyle="--", zorder=1)
     axes.annotate(
         f"SLO {slo_ms:g} ms",
-        xy=(1.0, slo_ms),
+        xy=(0.0, slo_ms),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
+        xytext=(3, 3),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         color=SLO_COLOUR,
         fontsize=9,
     )
@@ -81,7 +81,7 @@ def capacity_curve(curve: CapacityCurve) -> Figure:
         axes.set_xlabel("arrival rate per task (requests/s)")
         axes.set_ylabel("p95 target response time (ms)")
         axes.set_title(_capacity_title(curve))
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.06 * _highest_rate(curve))
         axes.legend(loc="upper left")
     return figure
 
@@ -101,16 +101,32 @@ def _draw_count(axes: Axes, count: CountCurve, index: int) -> None:
     axes.axvline(count.c_slo_per_task_rps, color=hue, linewidth=1.1, linestyle=":")
     high_rate = count.hi_per_task_rps or count.c_slo_per_task_rps
     axes.axvspan(count.lo_per_task_rps, high_rate, color=hue, alpha=0.07, linewidth=0)
-    void = [(s.rate_per_task_rps, s.p95_ms) for s in count.void if s.p95_ms is not None]
-    if void:
+    for reason, steps in _void_by_reason(count).items():
         axes.plot(
-            *np.array(void).T,
+            *np.array(steps).T,
             linestyle="none",
             marker=marker,
             markerfacecolor="none",
             color=hue,
-            label=f"{name}: void step, not counted ({len(void)})",
+            label=f"{name}, void: {reason} ({len(steps)})",
         )
+
+
+def _highest_rate(curve: CapacityCurve) -> float:
+    """The highest rate per task that was driven; an interval beyond it is cut off."""
+    rates = [step.rate_per_task_rps for count in curve.counts for step in count.void]
+    rates += [point.rate_per_task_rps for count in curve.counts for point in count.points]
+    return max(rates, default=1.0)
+
+
+def _void_by_reason(count: CountCurve) -> dict[str, list[tuple[float, float]]]:
+    """Rate and p95 of the void steps that have one, by the gist of their reason."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for step in count.void:
+        if step.p95_ms is not None:
+            gist = step.reason.split(":")[0]
+            found.setdefault(gist, []).append((step.rate_per_task_rps, step.p95_ms))
+    return found
 
 
 def _capacity_title(curve: CapacityCurve) -> str:

@@ -120,9 +120,10 @@ def _draw_alarms(axes: Axes, timeline: Timeline, tracks: list[AlarmTrack]) -> No
 
 
 def _mark(axes: Axes, verification: Verification, *, name: bool) -> None:
-    for moment in _MOMENTS:
+    """Vertical lines at the moments that came; names at two heights, as some lie close."""
+    for index, moment in enumerate(_MOMENTS):
         at = getattr(verification, f"{moment}_s")
-        if at is None or pd.isna(at):
+        if at is None or pd.isna(at) or (moment == "t3" and at == 0):
             continue
         axes.axvline(at, color="0.35", linewidth=0.9, linestyle=":")
         if name:
@@ -130,7 +131,7 @@ def _mark(axes: Axes, verification: Verification, *, name: bool) -> None:
                 moment,
                 xy=(at, 1.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(2, -10),
+                xytext=(2, -10 - 12 * (index % 2)),
                 textcoords="offset points",
                 fontsize=9,
                 color="0.25",

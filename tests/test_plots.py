@@ -66,7 +66,7 @@ def test_the_slo_is_drawn_and_the_axes_have_units(curve: CapacityCurve) -> None:
 
 
 def test_void_steps_stay_visible(curve: CapacityCurve) -> None:
-    assert "1 task: void step, not counted (1)" in labels(plots.capacity_curve(curve))
+    assert "1 task, void: the host was busy (1)" in labels(plots.capacity_curve(curve))
 
 
 def test_a_lower_bound_is_called_one(curve: CapacityCurve) -> None:

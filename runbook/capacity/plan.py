@@ -22,8 +22,8 @@ class ExperimentPlan:
     task_counts: tuple[int, ...] = (1, 3)
     slo_ms: float = 20.0
     path: str = "/products"
-    load_budget_s: float = 210.0
-    sweep_steps: int = 6
+    load_budget_s: float = 180.0
+    sweep_steps: int = 5
     retry_steps: int = 2
     calibrate_rps: float = 20.0
     stop_factor: float = 3.0

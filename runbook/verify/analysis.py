@@ -17,8 +17,9 @@ class Verification:
     """What happened, in seconds after the load began to rise; None: it did not happen.
 
     `t1_s`: the first alarm that scales out went off. `scaled_out_s`: the desired count rose.
-    `t2_s`: all tasks that were asked for answered. `t3_s`: p95 was back under the SLO for
-    good (0 when it never left it). `fall_s`: the load fell. `t4_s`: the desired count fell.
+    `t2_s`: all tasks that were asked for answered. `t3_s`: the end of the first metric period
+    from which on p95 was within the SLO (0 when it never left it). `fall_s`: the load fell.
+    `t4_s`: the desired count fell. Periods in which the host was the limit do not count.
     """
 
     verdict: Literal["pass", "fail"]
@@ -38,7 +39,7 @@ class Verification:
 
     def frame(self) -> pd.DataFrame:
         """One row an event: event, after_s (seconds after the rise began), what."""
-        moved = f"desired count {self.desired_before} -> {self.desired_peak}"
+        moved = f"desired count rises from {self.desired_before}, in the end to {self.desired_peak}"
         fell = f"desired count {self.desired_peak} -> {self.desired_after}"
         worst = "" if self.worst_p95_ms is None else f", worst period {self.worst_p95_ms:.0f} ms"
         rows = [
@@ -63,7 +64,7 @@ def analyse(timeline: Timeline, *, allowed_failures: int = 0) -> Verification:
     story = seen.story()
     return Verification(
         verdict="fail" if problems else "pass",
-        findings=(*problems, *story, *seen.doubts(bool(problems))),
+        findings=(*problems, *story, *seen.doubts()),
         t1_s=seen.after_rise(seen.alarm_at),
         scaled_out_s=seen.after_rise(seen.scaled_out_at),
         t2_s=seen.after_rise(seen.answering_at),
@@ -116,24 +117,27 @@ class _Events:
         return hits.index[0].to_pydatetime(), labels[str(hits["alarm"].iloc[0])]
 
     def _response_time(self) -> None:
-        """When p95 was within the SLO for good, by whole metric periods."""
-        p95 = self.timeline.metrics["trt_p95_ms"].dropna()
-        p95 = p95.loc[p95.index >= pd.Timestamp(self.timeline.rise_at)]
-        over = p95.loc[p95 > self.timeline.slo_ms]
+        """When CloudWatch showed p95 within the SLO for good, by whole metric periods."""
+        line = self.timeline
+        rows = line.metrics.loc[line.metrics.index >= pd.Timestamp(line.rise_at)]
+        rows = rows.loc[rows["trt_p95_ms"].notna()]
+        beyond = rows["trt_p95_ms"] > line.slo_ms
+        host = beyond & _host_was_the_limit(rows, line.host_cores)
+        p95, over = rows["trt_p95_ms"].loc[~host], rows["trt_p95_ms"].loc[beyond & ~host]
+        self.periods_of_host = int(host.sum())
         self.worst_p95_ms = float(p95.max()) if len(p95) else None
         self.periods_over = len(over)
-        self.over_at_end = False
-        self.left_again = False
+        self.over_at_end = self.left_again = False
         self.back_s: float | None = 0.0 if len(p95) else None
         if len(over):
-            period = pd.Timedelta(seconds=self.timeline.period_s)
-            back = over.index[-1] + period
-            self.over_at_end = bool(over.index[-1] == p95.index[-1])
-            self.left_again = bool(over.index[-1] >= pd.Timestamp(self.timeline.fall_at))
-            up = pd.Timestamp(self.timeline.fall_at)
-            still = not self.left_again and bool(back > up - pd.Timedelta(milliseconds=1))
-            self.over_at_end = self.over_at_end or still
-            self.back_s = None if self.over_at_end else self.after_rise(back.to_pydatetime())
+            period = pd.Timedelta(seconds=line.period_s)
+            # The period after the last slow one is the first that shows it.
+            shown = over.index[-1] + 2 * period
+            fall = pd.Timestamp(line.fall_at)
+            self.left_again = bool(over.index[-1] >= fall)
+            self.over_at_end = not self.left_again and bool(shown > fall)
+            late = self.left_again or self.over_at_end
+            self.back_s = None if late else self.after_rise(shown.to_pydatetime())
 
     def after_rise(self, moment: datetime | None) -> float | None:
         """Seconds after the load began to rise."""
@@ -185,21 +189,27 @@ class _Events:
             told.append(f"scaled in {since:.0f} s after the load had fallen, to {self.after}")
         return told
 
-    def doubts(self, failed: bool) -> list[str]:
+    def doubts(self) -> list[str]:
         """What may have been the machine's doing, not the service's."""
         line, limits = self.timeline, Limits()
         found = []
         allowed_ms = limits.lag_share_of_slo * line.slo_ms
         if line.driver_lag_p99_ms > allowed_ms:
             found.append(f"the driver was late: p99 {line.driver_lag_p99_ms:.1f} ms")
-        busy = line.metrics["host_busy_cores"].dropna()
-        allowed = limits.busy_fraction * line.host_cores
-        if failed and len(busy) and float(busy.max()) > allowed:
+        if self.periods_of_host:
             found.append(
-                f"the host was busy with up to {busy.max():.2f} of {line.host_cores} cores, more "
-                f"than the {allowed:.2f} that leave measurements alone"
+                f"{self.periods_of_host} period(s) over the SLO do not count: the host was the "
+                f"limit, with more than {limits.busy_fraction * line.host_cores:.2f} cores busy or "
+                f"fewer than {limits.quiet_throttle_pct:g} % throttled CPU periods"
             )
         return found
+
+
+def _host_was_the_limit(rows: pd.DataFrame, cores: int) -> pd.Series[bool]:
+    """Periods whose response time says nothing of the service, by the rules of a load step."""
+    limits = Limits()
+    busy = rows["host_busy_cores"] > limits.busy_fraction * cores
+    return busy | (rows["throttled_pct"] < limits.quiet_throttle_pct)
 
 
 def _first(condition: pd.Series[bool]) -> datetime | None:

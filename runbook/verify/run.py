@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,8 @@ def _timeline(
     samples: list[dict[str, Any]],
     run_id: str,
 ) -> Timeline:
-    started = _utc(run.started_at_epoch_s)
+    # The load began on a boundary; the clock's last digits must not cost its first period.
+    started = _utc(round(run.started_at_epoch_s / plan.period_s) * plan.period_s)
     cloudwatch = aws.client(environment, "cloudwatch")
     autoscaling = aws.client(environment, "application-autoscaling")
     names = [alarm.name for alarm in plan.alarms]
@@ -202,8 +203,8 @@ def _timeline(
         environment=environment.name,
         run_id=run_id,
         started_at=started,
-        rise_at=_utc(run.started_at_epoch_s + plan.rise_at_s),
-        fall_at=_utc(run.started_at_epoch_s + plan.fall_at_s),
+        rise_at=started + timedelta(seconds=plan.rise_at_s),
+        fall_at=started + timedelta(seconds=plan.fall_at_s),
         ended_at=ended,
         slo_ms=plan.slo_ms,
         period_s=plan.period_s,

@@ -66,7 +66,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeAws:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setenv("RUNBOOK_LOCAL_REGION_DIR", str(tmp_path / "region"))
     return Environment("local", "shop", "eu-west-1", "", 10, tmp_path, tmp_path)
 
 

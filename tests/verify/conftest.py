@@ -44,6 +44,7 @@ def metrics(p95_ms: list[float]) -> pd.DataFrame:
         [START + timedelta(seconds=10 * number) for number in range(len(p95_ms))], name="time"
     )
     columns = {"trt_p95_ms": p95_ms, "rate_rps": RATES, "host_busy_cores": [0.8] * len(p95_ms)}
+    columns["throttled_pct"] = [20.0 if value > 20 else 2.0 for value in p95_ms]
     return pd.DataFrame(columns, index=index, dtype=float)
 
 
