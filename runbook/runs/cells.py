@@ -14,8 +14,8 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from runbook.runs.display import figure
 
-#: Cells that the report shows in another place, or that papermill adds for itself.
-_LEFT_OUT = {"parameters", "injected-parameters", "papermill-error-cell-tag"}
+#: Cells that the report shows in another place.
+_LEFT_OUT = {"parameters", "injected-parameters"}
 #: The richest form of an output that is shown, in this order.
 _FORMS = ("text/html", "image/png", "image/svg+xml", "text/markdown", "text/plain")
 

@@ -16,14 +16,21 @@ from runbook.runs import display, record
 from runbook.runs.catalogue import head
 from runbook.runs.parameters import read_notebook
 
+#: Papermill's tag on the cells that point at a failure.
+_MARKER = "papermill-error-cell-tag"
+#: Levels of findings that stand at the top of a run's page.
+_PROBLEMS = ("fail", "warning")
+_LEVELS = (*_PROBLEMS, "ok", "note")
+
 
 def write_report(folder: Path) -> Path:
     """Make `report.html` from a notebook's folder. Raises InputInvalid without a result."""
+    # Imported here: nbconvert costs a second that `runbook list` need not pay.
     from runbook.runs import cells
 
     result = _result(folder)
-    executed = folder / "notebook.ipynb"
-    content = read_notebook(executed) if executed.is_file() else {"cells": []}
+    result["findings"] = _gravest_first(result["findings"])
+    content = _executed(folder)
     facts = [
         *result["context"].items(),
         ("commit", result["commit"] or "-"),
@@ -66,6 +73,9 @@ def write_run_page(run_dir: Path) -> Path:
         run={"next": "", "commit": "", **run},
         steps=steps,
         facts=facts,
+        problems=[
+            item for step in steps for item in step["findings"] if item["level"] in _PROBLEMS
+        ],
         highlights=[item for step in steps for item in step["highlights"]],
         phases=Markup(
             display.table(["phase", "took"], [[name, took(s)] for name, s in phases.items()])
@@ -107,11 +117,10 @@ def took(seconds: float | None) -> str:
 
 def _step(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
     folder = run_dir / result["notebook"]
-    executed = folder / "notebook.ipynb"
-    content = read_notebook(executed) if executed.is_file() else {"cells": []}
+    content = _executed(folder)
     title, purposes = head(content)
     shown = [item for item in result["artifacts"] if item["kind"] in {"figure", "table"}]
-    page = "report.html" if executed.is_file() else "result.json"
+    page = "report.html" if content["cells"] else "result.json"
     return {
         "notebook": result["notebook"],
         "title": title or result["notebook"],
@@ -120,7 +129,7 @@ def _step(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
         "verdict": result["verdict"],
         "took": took(result["duration_s"]),
         "link": f"{result['notebook']}/{page}",
-        "findings": result["findings"],
+        "findings": _gravest_first(result["findings"]),
         "highlights": [_artifact(folder, item) for item in shown if item["highlight"]],
         "shown": [_artifact(folder, item) for item in shown if not item["highlight"]],
     }
@@ -134,6 +143,23 @@ def _artifact(folder: Path, item: Mapping[str, Any]) -> Markup:
     with path.open(newline="", encoding="utf-8") as stream:
         columns, *rows = csv.reader(stream)
     return Markup(display.table(columns, rows, item["caption"]))
+
+
+def _executed(folder: Path) -> dict[str, Any]:
+    """The notebook as it ran, without the cells papermill adds where one failed.
+
+    Without cells when it ran by hand, in JupyterLab or under a name of its own.
+    """
+    path = folder / "notebook.ipynb"
+    if not path.is_file():
+        return {"cells": []}
+    content = read_notebook(path)
+    kept = [c for c in content["cells"] if _MARKER not in c["metadata"].get("tags", [])]
+    return {**content, "cells": kept}
+
+
+def _gravest_first(findings: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(findings, key=lambda item: _LEVELS.index(item["level"]))
 
 
 def _result(folder: Path) -> dict[str, Any]:
