@@ -102,6 +102,7 @@ class _Experiment:
         self.steps: list[MeasuredStep] = []
         self.notes: list[str] = []
         self.cost_s = 0.0
+        self.idle_pct = 0.0
 
     def run(self) -> LoadTest:
         counts = self.plan.task_counts
@@ -178,8 +179,8 @@ class _Experiment:
         for step in self._phase(tasks, "calibrate", [self.plan.calibrate_rps]):
             if step.requests and step.cpu_pct:
                 # What an idle task uses is no request's cost; it cannot be most of it.
-                idle_pct = min(self._idle_cpu_pct(step), 0.5 * step.cpu_pct)
-                return self._cost_of(step.cpu_pct - idle_pct, step.requests, tasks)
+                self.idle_pct = min(self._idle_cpu_pct(step), 0.5 * step.cpu_pct)
+                return self._cost_of(step.cpu_pct, step.requests, tasks)
         raise MeasurementVoid(
             "The service cannot be calibrated",
             f"a step at {self.plan.calibrate_rps:g} requests/s brought no CPU or request metrics",
@@ -195,7 +196,8 @@ class _Experiment:
         return float(idle.min()) if len(idle) else 0.0
 
     def _cost_of(self, cpu_pct: float, requests: float, tasks: int) -> float:
-        return cpu_pct / 100.0 * tasks * self.share_cores * self.facts.period_s / requests
+        busy_pct = max(cpu_pct - self.idle_pct, 0.0)
+        return busy_pct / 100.0 * tasks * self.share_cores * self.facts.period_s / requests
 
     def _learn_cost(self, done: Sequence[MeasuredStep]) -> None:
         """Busier steps tell the cost better than the calibration did: their median counts."""
@@ -233,6 +235,7 @@ class _Experiment:
             host_cores=self.facts.host_cores,
             path=self.plan.path,
             cpu_s_per_request=self.cost_s,
+            cpu_idle_pct=self.idle_pct,
             steps=tuple(self.steps),
             notes=tuple(self.notes),
             folder=self.out_dir,

@@ -111,7 +111,7 @@ def _fit_count(
     )
     if len(samples) < 3:
         raise _void(tasks, void, f"only {len(samples)} of {len(steps)} steps count")
-    cost_s, idle_pct = _cpu_cost(test, samples)
+    cost_s, idle_pct = _cpu_cost(test, samples), test.cpu_idle_pct
     cut = [sample.blocks(test.slo_ms) for sample in samples]
     highest = max(step.rate_rps for step in cut)
     found = find_crossing(
@@ -221,21 +221,15 @@ def _gap_notes(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
-def _cpu_cost(test: LoadTest, samples: Sequence[Sample]) -> tuple[float, float]:
-    """CPU seconds a request and percent of an idle task, from CloudWatch's CPU over the steps."""
-    rates, cpu = [], []
-    for sample in samples:
-        step = sample.step
-        if step.cpu_pct is not None and step.requests:
-            rates.append(step.requests / test.period_s / step.tasks)
-            cpu.append(step.cpu_pct)
-    if len(rates) < 3 or np.ptp(rates) < 0.2 * max(rates):
-        return test.cpu_s_per_request, 0.0
-    slope, idle = np.polyfit(rates, cpu, 1)
-    if slope <= 0 or idle < 0:
-        # An idle task cannot use less than nothing: the line goes through the origin.
-        slope, idle = float(np.dot(rates, cpu) / np.dot(rates, rates)), 0.0
-    return float(slope) / 100.0 * test.share_cores, float(idle)
+def _cpu_cost(test: LoadTest, samples: Sequence[Sample]) -> float:
+    """CPU seconds a request: the median over the steps, without what an idle task uses."""
+    costs = [
+        max(step.cpu_pct - test.cpu_idle_pct, 0.0) / 100.0 * step.tasks * test.share_cores
+        * test.period_s / step.requests
+        for step in (sample.step for sample in samples)
+        if step.cpu_pct is not None and step.requests
+    ]  # fmt: skip
+    return float(np.median(costs)) if costs else test.cpu_s_per_request
 
 
 def _points(

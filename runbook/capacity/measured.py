@@ -85,8 +85,9 @@ class MeasuredStep:
 class LoadTest:
     """Everything one load test measured. `task_cpu` is in ECS CPU units (1024 = one vCPU).
 
-    `enforcement` names what holds a task to its CPU share; `folder` is where the raw
-    recordings are, and is not written into the file.
+    `cpu_s_per_request` and `cpu_idle_pct`, the CPU percent of a task nobody asks anything,
+    placed the steps. `enforcement` names what holds a task to its CPU share. `folder` is
+    where the raw recordings are; it is not written into the file.
     """
 
     environment: str
@@ -102,6 +103,7 @@ class LoadTest:
     cpu_s_per_request: float
     steps: tuple[MeasuredStep, ...]
     notes: tuple[str, ...] = ()
+    cpu_idle_pct: float = 0.0
     folder: Path = field(default=Path(), compare=False)
 
     @property
@@ -181,6 +183,7 @@ class LoadTest:
             "host_cores": self.host_cores,
             "path": self.path,
             "cpu_s_per_request": self.cpu_s_per_request,
+            "cpu_idle_pct": self.cpu_idle_pct,
             "notes": list(self.notes),
             "steps": [step.to_dict() for step in self.steps],
         }

@@ -51,32 +51,19 @@ class PhaseRunner:
         start = min(self.rig.now() + _LEAD_S, boundary - _WARM_UP_S)
         warm_up = constant(min(rates[0], 10.0 * tasks), boundary - start, "warm-up")
         segments = (*warm_up, *steps(rates, period_s))
+
+        def say(rate_rps: float) -> None:
+            self.say(phase, f"{tasks} task(s), {phase}: {rate_rps:.0f} requests/s")
+
         run = self.rig.drive(
             segments,
             seed=seed,
             start_at_epoch_s=start,
             folder=self.out_dir / "raw" / name,
-            on_event=lambda event: self._on_event(tasks, phase, segments, event),
+            on_event=_Watch(self.plan, segments, say).see,
         )
         whole = [step for step in run.steps[1:] if step.end_s - step.start_s > 0.99 * period_s]
         return self._join(tasks, phase, run, whole, boundary)
-
-    def _on_event(
-        self, tasks: int, phase: str, segments: Sequence[Segment], event: dict[str, Any]
-    ) -> bool:
-        kind = event["event"]
-        if kind == "tick":
-            at_s, number = event["elapsed_s"], 0
-            while number < len(segments) - 1 and at_s >= segments[number].duration_s:
-                at_s -= segments[number].duration_s
-                number += 1
-            rate = segments[number].mean_rps
-            self.say(phase, f"{tasks} task(s), {phase}: {rate:.0f} requests/s")
-            return bool(event["outstanding"] > max(50.0, _HARM_BACKLOG_S * rate))
-        if kind == "step" and event["step"] > 0:
-            p95 = event["p95_ms"]
-            return p95 is not None and p95 > self.plan.stop_factor * self.plan.slo_ms
-        return False
 
     def _join(
         self,
@@ -165,6 +152,36 @@ class PhaseRunner:
             host_busy_cores=client.host_busy_cores if busy is None else busy,
             void_reason=reason,
         )
+
+
+@dataclass
+class _Watch:
+    """Follows a phase and ends it before it does harm. Segment 0 is the warm-up."""
+
+    plan: ExperimentPlan
+    segments: Sequence[Segment]
+    say: Callable[[float], None]
+    slow_steps: int = 0
+
+    def see(self, event: dict[str, Any]) -> bool:
+        """Whether the driver is to stop after this event of its."""
+        if event["event"] == "tick":
+            rate_rps = self._rate_at(event["elapsed_s"])
+            self.say(rate_rps)
+            return bool(event["outstanding"] > max(50.0, _HARM_BACKLOG_S * rate_rps))
+        if event["event"] == "step" and event["step"] > 0 and event["p95_ms"] is not None:
+            times_slo = event["p95_ms"] / self.plan.slo_ms
+            self.slow_steps += times_slo > self.plan.stop_factor
+            # One slow step may be chance, and cut the sweep off below the knee.
+            return bool(self.slow_steps >= 2 or times_slo > self.plan.harm_factor)
+        return False
+
+    def _rate_at(self, elapsed_s: float) -> float:
+        for segment in self.segments:
+            if elapsed_s < segment.duration_s:
+                return segment.mean_rps
+            elapsed_s -= segment.duration_s
+        return self.segments[-1].mean_rps
 
 
 def _next_boundary(at_epoch_s: float, period_s: int) -> float:

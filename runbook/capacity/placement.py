@@ -12,9 +12,9 @@ from runbook.capacity.crossing import StepBlocks, fit_steps
 #: about 0.72 for one task, rising as round robin smooths each task's arrivals.
 _KNEE_LOSS_ONE_TASK = 0.28
 _KNEE_LOSS_POWER = 0.8
-#: Repeats lie between these multiples of the crossing; below it more than above, where
-#: congestion only harms.
-_REPEAT_LOW, _REPEAT_HIGH = 0.90, 1.06
+#: Repeats lie between these multiples of the crossing that was seen: wide enough to find it
+#: again when chance had moved it, not so wide that congestion only harms.
+_REPEAT_LOW, _REPEAT_HIGH = 0.88, 1.10
 #: How near to saturation a step may lie, and how much further to go at least when the SLO
 #: was not left yet.
 _TOP = 0.98

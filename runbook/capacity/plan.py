@@ -15,7 +15,8 @@ class ExperimentPlan:
 
     `load_budget_s` is the seconds of load for all task counts together, warm-ups and the
     retries of void steps (at most `retry_steps` periods a count) aside. A phase stops
-    when a step's p95 exceeds `stop_factor` times the SLO. `calibrate_rps` is the low rate
+    after the second step whose p95 exceeds `stop_factor` times the SLO, and at once beyond
+    `harm_factor` times it. `calibrate_rps` is the low rate
     whose CPU use places the steps.
     """
 
@@ -27,6 +28,7 @@ class ExperimentPlan:
     retry_steps: int = 2
     calibrate_rps: float = 20.0
     stop_factor: float = 3.0
+    harm_factor: float = 10.0
     seed: int = 1
     timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
@@ -64,6 +66,7 @@ def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
     return [
         f"suspend scaling of the service, hold {counts} task(s) in turn, restore both at the end",
         f"drive GET {plan.path} in at most {count} steps of {period_s} s (one metric period each)",
-        f"stop a phase once p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms",
+        f"stop a phase when p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms twice, or "
+        f"{plan.harm_factor * plan.slo_ms:.0f} ms once",
         f"take about {plan.duration_s(period_s) / 60:.0f} minutes",
     ]
