@@ -6,6 +6,7 @@ passes SIGTERM on; the worker finishes the requests in flight, then both end.
 """
 
 import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,11 @@ def load(config: Config) -> WSGIApplication:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(config)
     app.logger.setLevel(config.log_level.upper())
+    # What lives as long as the process need not be searched for garbage: a full collection
+    # takes 35 ms otherwise, every few hundred requests of 2 ms, and under a CPU share of
+    # 0.25 it uses up the share and stops the service for longer still.
+    gc.collect()
+    gc.freeze()
     if config.cpu_share is None:
         return app
     return CpuShare(app, config.cpu_share, config.cpu_stat)
