@@ -23,7 +23,7 @@ class ExperimentPlan:
     task_counts: tuple[int, ...] = (1, 3)
     slo_ms: float = 20.0
     path: str = "/products"
-    load_budget_s: float = 180.0
+    load_budget_s: float = 170.0
     sweep_steps: int = 5
     retry_steps: int = 2
     calibrate_rps: float = 20.0
