@@ -24,6 +24,7 @@ from runbook.capacity.placement import (
     rates_to_retry,
     repeat_rates,
     saturation_rps,
+    share_of_steps,
     sweep_rates,
 )
 from runbook.capacity.plan import ExperimentPlan, forecast
@@ -111,7 +112,7 @@ class _Experiment:
         for number, tasks in enumerate(counts):
             if number:
                 self._hold(tasks)
-            self._measure(tasks, self.steps_left // (len(counts) - number))
+            self._measure(tasks, share_of_steps(counts[number:], self.steps_left))
         self._say("restore", "giving the service back as it was")
         test = self._result()
         test.save(self.out_dir / FILE_NAME)

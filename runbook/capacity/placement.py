@@ -12,6 +12,8 @@ from runbook.capacity.crossing import StepBlocks, fit_steps
 #: about 0.72 for one task, rising as round robin smooths each task's arrivals.
 _KNEE_LOSS_ONE_TASK = 0.28
 _KNEE_LOSS_POWER = 0.8
+#: How the scatter of a step shrinks with the task count, roughly.
+_SPREAD_POWER = 1.0 / 3.0
 #: Repeats lie between these multiples of the crossing that was seen: wide enough to find it
 #: again when chance had moved it, not so wide that congestion only harms.
 _REPEAT_LOW, _REPEAT_HIGH = 0.88, 1.10
@@ -26,6 +28,17 @@ RETRY_RANGE = 0.25
 def saturation_rps(tasks: int, share_cores: float, cpu_s_per_request: float) -> float:
     """The total rate at which the tasks' CPU share is used up."""
     return tasks * share_cores / cpu_s_per_request
+
+
+def share_of_steps(counts: Sequence[int], steps: int) -> int:
+    """How many of the steps the first of the task counts gets.
+
+    Fewer tasks get more: their queues swing more, and a second has fewer requests. Each
+    count gets at least 4.
+    """
+    weights = [float(tasks) ** -_SPREAD_POWER for tasks in counts]
+    fair = int(steps * float(weights[0] / sum(weights)) + 0.5)
+    return max(min(fair, steps - 4 * (len(counts) - 1)), 4)
 
 
 def predicted_knee(tasks: int) -> float:

@@ -12,6 +12,7 @@ from runbook.capacity.placement import (
     rates_to_retry,
     repeat_rates,
     saturation_rps,
+    share_of_steps,
     sweep_rates,
 )
 
@@ -31,6 +32,13 @@ def test_the_knee_moves_up_with_the_task_count() -> None:
     knees = [predicted_knee(tasks) for tasks in (1, 2, 3, 4)]
     assert knees == sorted(knees)
     assert knees[0] == pytest.approx(0.72)
+
+
+def test_fewer_tasks_get_more_steps_and_none_gets_too_few() -> None:
+    assert share_of_steps((1, 3), 17) == 10
+    assert share_of_steps((3,), 7) == 7
+    assert share_of_steps((1, 3), 9) == 5
+    assert share_of_steps((1, 100), 9) == 5
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
