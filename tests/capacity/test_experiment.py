@@ -146,9 +146,10 @@ def rig(simulated_service) -> SimulatedRig:
 def test_it_finds_the_capacity_of_both_task_counts_within_its_budget(
     rig: SimulatedRig, tmp_path: Path
 ) -> None:
-    test = conduct(rig, ExperimentPlan(), tmp_path, run_id="r1")
+    plan = ExperimentPlan()
+    test = conduct(rig, plan, tmp_path, run_id="r1")
     assert rig.held == [1, 3]
-    assert sum(len(rates) for rates in rig.phases) * PERIOD_S <= 180
+    assert sum(len(rates) for rates in rig.phases) * PERIOD_S <= plan.load_budget_s
     assert all(step.valid for step in test.steps)
     assert LoadTest.load(tmp_path / "load_test.json") == test
     curve = fit_curve(test, resamples=200)
@@ -243,6 +244,6 @@ def test_plans_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="give load_budget_s of at least 90 s"):
         ExperimentPlan(load_budget_s=60).steps_in_all(10)
     environment = Environment("local", "shop", "eu-west-1", "", 10, tmp_path, tmp_path)
-    lines = forecast(environment, ExperimentPlan())
+    lines = forecast(environment, ExperimentPlan(load_budget_s=185))
     assert any("suspend scaling" in line for line in lines)
     assert any("at most 18 steps of 10 s" in line for line in lines)
