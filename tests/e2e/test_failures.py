@@ -1,4 +1,7 @@
-"""Deliberate failures: each ends with a clear message and the right exit code."""
+"""Deliberate failures before anything runs: a clear message and the right exit code.
+
+Failing stacks and services are in tests/stacks/test_delivery_e2e.py.
+"""
 
 from __future__ import annotations
 
@@ -41,48 +44,6 @@ def test_an_ill_typed_parameter_stops_before_anything_runs(project: Any) -> None
     assert answer.returncode == 2
     assert "tasks_needed" in answer.stderr
     assert not (project.root / "runs").exists()
-
-
-def test_a_service_that_never_becomes_healthy_is_rolled_back(project: Any) -> None:
-    health = project.root / "app" / "health.py"
-    text = health.read_text()
-    sick = text.replace('return {"status": "ready"}', 'return {"status": "sick"}, 503')
-    assert sick != text
-    health.write_text(sick)
-    project.up()
-    answer = project.run("run", "10_deploy", timeout_s=200)
-    assert answer.returncode == 2
-    assert "service" in answer.stderr
-    failure = json.loads(project.run("failures", "local", "--json").stdout)[0]
-    assert failure["layer"] == "service"
-    assert "AWS::ECS::Service" in json.dumps(failure)
-
-
-def test_a_stack_that_fails_names_its_root_cause_first(project: Any) -> None:
-    template = project.root / "sceptre" / "templates" / "registry.yaml"
-    text = template.read_text()
-    template.write_text(text.replace("Resources:\n", _BROKEN_RESOURCE, 1))
-    project.up()
-    answer = project.run("run", "10_deploy")
-    assert answer.returncode == 2
-    assert "registry" in answer.stderr
-    failures = json.loads(project.run("failures", "local", "--json").stdout)
-    assert failures[0]["layer"] == "registry"
-    assert "Broken" in json.dumps(failures[0])
-    stacks = project.client("cloudformation").describe_stacks()["Stacks"]
-    assert not [stack for stack in stacks if stack["StackName"].endswith("-cluster")]
-
-
-_BROKEN_RESOURCE = """Resources:
-  Broken:
-    Type: AWS::ApplicationAutoScaling::ScalableTarget
-    Properties:
-      MaxCapacity: 1
-      MinCapacity: 1
-      ResourceId: service/no/such
-      ScalableDimension: ecs:service:DesiredCount
-      ServiceNamespace: ecs
-"""
 
 
 def test_the_record_of_a_failed_run_says_so(project: Any, tmp_path: Path) -> None:
