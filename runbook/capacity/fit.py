@@ -139,6 +139,8 @@ def _fit_count(
         near = [step for step in cut if abs(step.rate_rps - rate) <= NEAR * rate]
         near_blocks = sum(len(step.requests) for step in near)
         notes += _doubts(tasks, near_blocks, void, rate, found)
+    if lo <= 0:
+        raise _void(tasks, void, f"the interval of c_SLO around {rate:.1f} reaches {lo:.1f}")
     notes += _gap_notes(samples)
     return CountCurve(
         tasks=tasks,

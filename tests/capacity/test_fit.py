@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runbook.capacity import fit
 from runbook.capacity.curve import CapacityCurve
 from runbook.capacity.fit import fit_curve
 from runbook.capacity.measured import LoadTest
@@ -131,3 +132,19 @@ def test_curve_and_load_test_survive_their_files(
     (tmp_path / "capacity.json").write_text('{"schema_version": 99}')
     with pytest.raises(InputInvalid, match="is no capacity curve"):
         CapacityCurve.load(tmp_path / "capacity.json")
+
+
+def test_an_interval_that_reaches_zero_recommends_nothing(
+    simulate, simulated_service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = simulate(simulated_service(1))
+    known = fit.find_crossing
+
+    def hopeless(*args, **kwargs):
+        found = known(*args, **kwargs)
+        assert found is not None
+        return replace(found, lo_rps=-20.0)
+
+    monkeypatch.setattr(fit, "find_crossing", hopeless)
+    with pytest.raises(MeasurementVoid, match=r"reaches -20\.0"):
+        fit_curve(test, resamples=50)
