@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOK = Path(sys.executable).with_name("runbook")
 NOTEBOOKS = ["00_preflight", "10_deploy", "20_load_test", "30_analyse", "50_apply", "60_verify"]
-#: Words by which a run says that the machine, not the service, decided. Such a run proves
-#: nothing about the product; it is repeated once, and then skipped with that reason.
+#: Words by which a run says that the machine, not the service, decided. Two such runs prove
+#: nothing about the product: the scenario is then skipped with that reason.
 MACHINE = re.compile(r"host was (the limit|busy)|driver was late|the host, not the CPU quota")
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(2000)]
@@ -53,6 +53,8 @@ def checkout() -> str:
 
 def test_the_demo_measures_applies_and_proves_a_threshold(tmp_path: Path) -> None:
     before = checkout()
+    # A measurement with a 95 % interval may miss: it has two tries.
+    reasons: list[str] = []
     for attempt in (1, 2):
         answer, run, folder = demo(tmp_path / str(attempt))
         assert checkout() == before
@@ -61,9 +63,10 @@ def test_the_demo_measures_applies_and_proves_a_threshold(tmp_path: Path) -> Non
         assert answer.returncode == {"pass": 0, "fail": 1, "error": 2}[run["verdict"]]
         if answer.returncode == 0:
             break
-        assert MACHINE.search(findings(folder)), f"{answer.stderr[-3000:]}\n{findings(folder)}"
+        reasons.append(findings(folder))
     else:
-        pytest.skip(f"this machine was too busy to measure on, twice: {findings(folder)}")
+        assert all(MACHINE.search(reason) for reason in reasons), "\n---\n".join(reasons)
+        pytest.skip(f"this machine was too busy to measure on, twice: {reasons[-1]}")
 
     assert [item["notebook"] for item in run["notebooks"]] == NOTEBOOKS
     for name in ("RequestsPerTarget", "CpuTarget", "P95StepThresholdS", "MinTasks", "MaxTasks"):
