@@ -65,4 +65,5 @@ def _context(environment: Environment) -> dict[str, Any]:
         "region": environment.region,
         "endpoint": address,
         "metric period": f"{environment.metric_period_s} s",
+        **({"CPU share held by": local.cpu_enforcement} if local else {}),
     }
