@@ -50,7 +50,7 @@ scenarios: $(READY) ## Long scenarios: the whole demo, judged
 	$(BIN)/pytest -q -m scenario
 
 lab: $(READY) ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks
+	$(BIN)/jupyter lab notebooks
 
 docs: $(READY) ## Write docs/reference.md from the code
 	$(BIN)/python docs/generate.py
