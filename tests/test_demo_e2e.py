@@ -69,7 +69,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     started.process.wait(10)
 
 
-@pytest.mark.e2e
+@pytest.mark.scenario
 @pytest.mark.parametrize(
     ("words", "number", "code"),
     [

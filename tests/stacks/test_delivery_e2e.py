@@ -161,6 +161,7 @@ def test_a_template_that_cloudformation_refuses(
 
 
 @pytest.mark.e2e
+@pytest.mark.scenario
 def test_a_service_that_never_becomes_healthy(
     runbook: Callable[..., Answer], sceptre: Path, empty: None
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_service_that_never_becomes_healthy(
 
 
 @pytest.mark.e2e
+@pytest.mark.scenario
 def test_an_update_that_fails_leaves_the_old_version_serving(
     runbook: Callable[..., Answer], sceptre: Path, empty: None
 ) -> None:
@@ -200,6 +202,7 @@ def test_an_image_nobody_pushed_stops_before_the_service(
 
 
 @pytest.mark.e2e
+@pytest.mark.scenario
 def test_a_run_that_was_killed_can_be_started_again(
     runbook: Callable[..., Answer],
     region: dict[str, str],
