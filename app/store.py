@@ -48,6 +48,8 @@ class Product(Base):
     name: Mapped[str]
     price: Mapped[float]
     image: Mapped[str | None]
+    # Who made it, and may change it; nobody in particular for the seed's products.
+    owner_id: Mapped[str | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
 
 
 class Order(Base):
@@ -59,6 +61,10 @@ class Order(Base):
         ForeignKey("product.id", ondelete="SET NULL"), index=True
     )
     quantity: Mapped[int]
+    # An order outlives its user too: only an admin sees it then.
+    user_id: Mapped[str | None] = mapped_column(
+        ForeignKey("user.id", ondelete="SET NULL"), index=True
+    )
     product: Mapped[Product | None] = relationship()
 
 
@@ -68,6 +74,8 @@ class User(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     email: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]
+    role: Mapped[str] = mapped_column(default="user", server_default="user")
+    """`user` or `admin`."""
 
 
 class CatalogueSeed(Base):
