@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,6 +13,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from local_region import ports, state
 from local_region.alarms import AlarmEvaluator
@@ -40,8 +43,23 @@ _WATCH_EVERY_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(directory: Path, port: int, settings: Settings) -> int:
-    """Be the local region until SIGTERM or SIGINT.
+class _Owner:
+    """The process that the region is for, if it is for one: killed outright, it cannot stop us."""
+
+    def __init__(self, pid: int | None) -> None:
+        self._process = psutil.Process(pid) if pid else None
+
+    @property
+    def is_gone(self) -> bool:
+        if self._process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        return True
+
+
+def run(directory: Path, port: int, settings: Settings, *, owner_pid: int | None = None) -> int:
+    """Be the local region until SIGTERM or SIGINT, or until the process `owner_pid` is gone.
 
     Returns the exit code: 0, or 2 (its reason as the last line on stderr) when it cannot work.
     """
@@ -52,7 +70,8 @@ def run(directory: Path, port: int, settings: Settings) -> int:
         bound = ports.bind(port)
         with ExitStack() as cleanup:
             cleanup.callback(bound.close)
-            _live(bound, directory.resolve(), settings, stopping, cleanup)
+            owner = _Owner(owner_pid)
+            _live(bound, directory.resolve(), settings, stopping, cleanup, owner)
     except LocalRegionError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
@@ -66,6 +85,7 @@ def _live(
     settings: Settings,
     stopping: threading.Event,
     cleanup: ExitStack,
+    owner: _Owner,
 ) -> None:
     """Start, wait for the end; what was started is stopped by `cleanup`, last started first."""
     started_s = time.time()
@@ -85,6 +105,9 @@ def _live(
     while not stopping.wait(_WATCH_EVERY_S):
         if not server.is_alive:
             raise ServerFailed("The emulator stopped answering: its server ended; read the log")
+        if owner.is_gone:
+            _log.warning("the process it was started for is gone")
+            break
     _log.info("stopping")
 
 

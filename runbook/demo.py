@@ -84,7 +84,7 @@ def run_demo(
         try:
             with phases.time("start the local region"):
                 console.say(f"Run {run_dir.name}: {len(NOTEBOOKS)} notebooks on a local region.")
-                state = region.up(_choose_port(port, console))
+                state = region.up(_choose_port(port, console), owner_pid=os.getpid())
                 console.say(f"The local region answers at {state.endpoint_url}.")
             outcome = run_notebooks(request, console, project=project)
         finally:
@@ -166,11 +166,12 @@ def _record_phases(outcome: RunOutcome, phases: _Phases) -> RunOutcome:
 
 
 def _tell(outcome: RunOutcome, project: Path, sceptre_dir: Path, console: Console) -> None:
-    table = outcome.run_dir / "30_analyse" / "tables" / "thresholds.csv"
-    if table.is_file():
-        with table.open(newline="", encoding="utf-8") as stream:
-            columns, *rows = csv.reader(stream)
-        click.echo(display.text_table(columns, rows))
+    for notebook, table in (("30_analyse", "thresholds"), ("60_verify", "timeline")):
+        path = outcome.run_dir / notebook / "tables" / f"{table}.csv"
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as stream:
+                columns, *rows = csv.reader(stream)
+            click.echo(f"{display.text_table(columns, rows)}\n")
     difference = _difference(
         project / "sceptre", sceptre_dir, f"config/{_ENVIRONMENT}/scaling.yaml"
     )

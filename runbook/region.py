@@ -97,10 +97,12 @@ def up(
     *,
     timeout_s: float = 60.0,
     on_wait: Callable[[float], None] | None = None,
+    owner_pid: int | None = None,
 ) -> RegionState:
     """Start the region detached and wait until it is ready; a running one is returned as it is.
 
-    `on_wait` is called with the seconds waited so far.
+    `on_wait` is called with the seconds waited so far. With `owner_pid` the region ends when
+    that process is gone.
     Raises LocalRegionFailed, with the end of the region's log, when it does not come up.
     """
     if state := running():
@@ -109,6 +111,8 @@ def up(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "region.log"
     command = [sys.executable, "-m", "local_region", "--dir", str(folder), "--port", str(port)]
+    if owner_pid is not None:
+        command += ["--owner-pid", str(owner_pid)]
     with log.open("ab") as stream:
         offset = stream.tell()
         process = subprocess.Popen(

@@ -25,7 +25,8 @@ class World:
         self.region_dir = ""
         self.error: BaseException | None = None
 
-    def up(self, port: int) -> Any:
+    def up(self, port: int, *, owner_pid: int) -> Any:
+        assert owner_pid == os.getpid()
         self.happened.append("up")
         self.region_dir = os.environ["RUNBOOK_LOCAL_REGION_DIR"]
         self.endpoint = os.environ.get("AWS_ENDPOINT_URL")

@@ -81,12 +81,12 @@ def test_down_ends_exactly_that_process(folder: Path) -> None:
 
 
 def test_a_region_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None:
+    before = set(psutil.Process().children())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(LocalRegionFailed, match=rf"Port {port} is taken"):
             region.up(port, timeout_s=30)
-    assert not [
-        child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE
-    ]
+    left = set(psutil.Process().children()) - before
+    assert not [child for child in left if child.status() != psutil.STATUS_ZOMBIE]

@@ -16,14 +16,17 @@ from runbook.verify.timeline import Timeline
 class Verification:
     """What happened, in seconds after the load began to rise; None: it did not happen.
 
+    `problems`: promises that were broken. `story`: what came, in order. `doubts`: what may have
+    been the machine's doing.
     `t1_s`: the first alarm that scales out went off. `scaled_out_s`: the desired count rose.
     `t2_s`: all tasks that were asked for answered. `t3_s`: the end of the first metric period
     from which on p95 was within the SLO (0 when it never left it). `fall_s`: the load fell.
     `t4_s`: the desired count fell. Periods in which the host was the limit do not count.
     """
 
-    verdict: Literal["pass", "fail"]
-    findings: tuple[str, ...]
+    problems: tuple[str, ...]
+    story: tuple[str, ...]
+    doubts: tuple[str, ...]
     t1_s: float | None
     scaled_out_s: float | None
     t2_s: float | None
@@ -36,6 +39,11 @@ class Verification:
     worst_p95_ms: float | None
     alarm: str
     compression: str
+
+    @property
+    def verdict(self) -> Literal["pass", "fail"]:
+        """`fail` when any promise was broken."""
+        return "fail" if self.problems else "pass"
 
     def frame(self) -> pd.DataFrame:
         """One row an event: event, after_s (seconds after the rise began), what."""
@@ -61,10 +69,10 @@ def analyse(timeline: Timeline, *, allowed_failures: int = 0) -> Verification:
     if failures > allowed_failures:
         kinds = ", ".join(f"{count} {kind}" for kind, count in timeline.failures.items())
         problems.append(f"{failures} of {timeline.requests} requests failed: {kinds}")
-    story = seen.story()
     return Verification(
-        verdict="fail" if problems else "pass",
-        findings=(*problems, *story, *seen.doubts()),
+        problems=tuple(problems),
+        story=tuple(seen.story()),
+        doubts=tuple(seen.doubts()),
         t1_s=seen.after_rise(seen.alarm_at),
         scaled_out_s=seen.after_rise(seen.scaled_out_at),
         t2_s=seen.after_rise(seen.answering_at),

@@ -38,14 +38,14 @@ class Region:
     period_s = PERIOD_S
     wait_for = staticmethod(_wait_for)
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, *options: str) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.log = directory / "region.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "local_region", "--dir", str(directory),
-                 "--port", str(port), "--period-s", str(PERIOD_S)],
+                 "--port", str(port), "--period-s", str(PERIOD_S), *options],
                 cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 # What points a user's own tools at some endpoint must not lead the region astray.
                 env={**os.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "SERVICES": "s3"},
@@ -141,8 +141,8 @@ def start_region(tmp_path: Path) -> Iterator[Callable[..., Region]]:
     """`start_region(directory=..., port=0)`: a region of one's own; it never outlives the test."""
     started: list[Region] = []
 
-    def start(directory: Path | None = None, port: int = 0) -> Region:
-        started.append(Region(directory or tmp_path, port))
+    def start(directory: Path | None = None, port: int = 0, *options: str) -> Region:
+        started.append(Region(directory or tmp_path, port, *options))
         return started[-1]
 
     yield start

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import psutil
@@ -119,3 +121,15 @@ def test_after_a_kill_the_directory_and_the_port_serve_again(tmp_path, start_reg
     again.wait_for(lambda: again.ready()["pid"] == again.process.pid)
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
+
+
+def test_it_ends_with_the_process_it_was_started_for(tmp_path, start_region):
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    try:
+        made = start_region(tmp_path, 0, "--owner-pid", str(owner.pid))
+        made.ready()
+    finally:
+        owner.kill()
+    assert made.process.wait(30) == 0
+    assert not (tmp_path / "state.json").exists()
+    owner.wait()

@@ -19,8 +19,8 @@ def test_the_moments_of_a_kept_promise(timeline: Timeline) -> None:
     assert (seen.t1_s, seen.t2_s, seen.t3_s, seen.t4_s) == (32.0, 36.0, 50.0, 110.0)
     assert (seen.desired_before, seen.desired_peak, seen.desired_after) == (1, 3, 2)
     assert seen.worst_p95_ms == 60.0
-    assert seen.findings[0] == "32 s: alarm 'requests out' went off"
-    assert "desired count rose from 1, up to 3" in seen.findings[1]
+    assert seen.story[0] == "32 s: alarm 'requests out' went off"
+    assert "desired count rose from 1, up to 3" in seen.story[1]
     assert "compressed" in seen.compression
     assert "AWS 60 s" in seen.compression
 
@@ -29,7 +29,7 @@ def test_p95_that_never_left_counts_as_kept(timeline: Timeline, story: SimpleNam
     seen = analyse(replace(timeline, metrics=story.metrics([10] * 14)))
     assert seen.verdict == "pass"
     assert seen.t3_s == 0.0
-    assert any("never left" in line for line in seen.findings)
+    assert any("never left" in line for line in seen.story)
 
 
 SLOW_AT_THE_END = [8, 8, 12, 30, 60, 40, 15, 12, 11, 25, 9, 8, 8, 8]
@@ -53,7 +53,7 @@ def test_a_broken_promise_is_named(
 ) -> None:
     seen = analyse(replace(timeline, **change(story)))
     assert seen.verdict == "fail"
-    assert any(message in finding for finding in seen.findings)
+    assert any(message in problem for problem in seen.problems)
 
 
 def test_an_alarm_before_the_rise_proves_nothing(
@@ -88,13 +88,13 @@ def test_periods_in_which_the_host_was_the_limit_do_not_count_and_are_named(
     )
     seen = analyse(replace(timeline, metrics=metrics))
     assert seen.verdict == "pass"
-    assert any("1 period(s) over the SLO do not count" in line for line in seen.findings)
+    assert any("1 period(s) over the SLO do not count" in line for line in seen.doubts)
 
 
 def test_a_late_driver_is_named(timeline: Timeline) -> None:
     seen = analyse(replace(timeline, driver_lag_p99_ms=9.0))
     assert seen.verdict == "pass"
-    assert any("driver was late" in line for line in seen.findings)
+    assert any("driver was late" in line for line in seen.doubts)
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
