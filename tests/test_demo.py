@@ -86,6 +86,7 @@ def test_it_works_on_a_copy_with_a_region_of_its_own(
     assert captured.out.splitlines() == [
         "threshold  before  after",
         "CpuTarget  70      55",
+        "",
         str(outcome.run_dir / "index.html"),
     ]
     assert "-CpuTarget: 70\n+CpuTarget: 55" in captured.err

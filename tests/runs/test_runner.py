@@ -225,6 +225,8 @@ def stop(*_):
     raise Stopped
 
 signal.signal(signal.SIGTERM, stop)
+# Started in the background of a shell, the test inherits an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run_notebooks(RunRequest(["never_ends"], "local", {"marks": sys.argv[1]}))
 except (Stopped, KeyboardInterrupt):
