@@ -7,6 +7,9 @@ RunbookError                    exit 2
 ├── AwsCallFailed               AWS refused or did not answer
 ├── StackNotFound               an output was asked of a stack that does not exist
 ├── StackFailed                 a stack operation ended in a failed state
+├── GuardRefused                a write to the wrong place, or of a missing image
+├── EnvironmentLocked           another run writes to the environment
+├── ImageFailed                 a container engine could not build or send an image
 ├── InputInvalid                a file, parameter or option cannot be used
 ├── LoadFailed                  the load driver could not do its work
 ├── MeasurementVoid             decisive steps were void: no recommendation
@@ -56,6 +59,18 @@ class StackNotFound(RunbookError):
 
 class StackFailed(RunbookError):
     """A stack operation ended in a failed state."""
+
+
+class ImageFailed(RunbookError):
+    """A container engine could not build, save or send an image."""
+
+
+class GuardRefused(RunbookError):
+    """A write was about to go to the wrong account, region or endpoint, or lacks its image."""
+
+
+class EnvironmentLocked(RunbookError):
+    """Another run is writing to the environment."""
 
 
 class InputInvalid(RunbookError):

@@ -1,7 +1,8 @@
 """The service's image, built from its source folder and published through the registry's API.
 
 The local region needs no container engine: tasks run on this machine's Python, so the image
-is one layer with the service's source under /srv. Images for AWS come from the Dockerfile.
+is one layer with the service's source under /srv. Images that a container engine runs come from
+the Dockerfile (`dockerfile`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def build(source: Path) -> ServiceImage:
 
     Raises InputInvalid when the folder is missing or holds no Python file.
     """
-    files = list(_files(source))
+    files = list(source_files(source))
     if not any(path.suffix == ".py" for path in files):
         raise InputInvalid(
             "No image can be built", f"{source} holds no Python file", "name the service's folder"
@@ -71,29 +72,35 @@ def build(source: Path) -> ServiceImage:
             "history": [{"created_by": f"files of {source.name}"}],
         }
     )
+    return assemble(f"src-{hashlib.sha256(archive).hexdigest()[:16]}", config, [layer])
+
+
+def assemble(tag: str, config: bytes, layers: Sequence[bytes]) -> ServiceImage:
+    """An image from its parts: the configuration, and gzipped tars from the bottom up."""
     manifest = _json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": _descriptor(_CONFIG_TYPE, config),
-            "layers": [_descriptor(_LAYER_TYPE, layer)],
+            "layers": [_descriptor(_LAYER_TYPE, layer) for layer in layers],
         }
     )
     return ServiceImage(
-        tag=f"src-{hashlib.sha256(archive).hexdigest()[:16]}",
+        tag=tag,
         digest=_digest(manifest),
         manifest=manifest.decode(),
-        blobs=((_digest(config), config), (_digest(layer), layer)),
+        blobs=tuple((_digest(blob), blob) for blob in (config, *layers)),
     )
 
 
-def published(environment: Environment, reference: str) -> bool:
+def published(environment: Environment, reference: str, repository: str = "") -> bool:
     """Whether the environment's registry holds `reference` ("@sha256:..." or ":tag").
 
+    `repository` is the service's unless named.
     Raises StackNotFound when there is no registry yet, AwsCallFailed otherwise.
     """
     key = "imageDigest" if reference.startswith("@") else "imageTag"
-    repository = outputs(environment, "registry")["RepositoryName"]
+    repository = repository or outputs(environment, "registry")["RepositoryName"]
     try:
         client(environment, "ecr").describe_images(
             repositoryName=repository, imageIds=[{key: reference[1:]}]
@@ -107,14 +114,15 @@ def published(environment: Environment, reference: str) -> bool:
     return True
 
 
-def publish(environment: Environment, image: ServiceImage) -> bool:
+def publish(environment: Environment, image: ServiceImage, repository: str = "") -> bool:
     """Put the image into the environment's registry; False when it is there already.
 
+    `repository` is the service's unless named.
     Raises StackNotFound when there is no registry yet, AwsCallFailed when it refuses.
     """
-    if published(environment, image.reference):
+    repository = repository or outputs(environment, "registry")["RepositoryName"]
+    if published(environment, image.reference, repository):
         return False
-    repository = outputs(environment, "registry")["RepositoryName"]
     ecr = client(environment, "ecr")
     try:
         for digest, content in image.blobs:
@@ -139,18 +147,22 @@ def _upload(ecr: Any, repository: str, digest: str, content: bytes) -> None:
     here = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=[digest])
     if any(layer.get("layerAvailability") == "AVAILABLE" for layer in here.get("layers", [])):
         return
-    upload = ecr.initiate_layer_upload(repositoryName=repository)["uploadId"]
-    ecr.upload_layer_part(
-        repositoryName=repository,
-        uploadId=upload,
-        partFirstByte=0,
-        partLastByte=len(content) - 1,
-        layerPartBlob=content,
-    )
+    begun = ecr.initiate_layer_upload(repositoryName=repository)
+    upload, part_bytes = begun["uploadId"], int(begun.get("partSize", len(content)))
+    for first in range(0, len(content), part_bytes):
+        part = content[first : first + part_bytes]
+        ecr.upload_layer_part(
+            repositoryName=repository,
+            uploadId=upload,
+            partFirstByte=first,
+            partLastByte=first + len(part) - 1,
+            layerPartBlob=part,
+        )
     ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=[digest])
 
 
-def _files(source: Path) -> Iterator[Path]:
+def source_files(source: Path) -> Iterator[Path]:
+    """The files of a folder in a stable order, without what Python and its tools leave behind."""
     for path in sorted(source.rglob("*")):
         if path.is_file() and path.suffix != ".pyc" and not _LEFT_OUT.intersection(path.parts):
             yield path
