@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 SERVICE_PACKAGES := argon2 blinker click flask granian itsdangerous jinja2 jwt markupsafe sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types test e2e scenarios lab docs lock clean
+.PHONY: help setup demo check lint types test e2e scenarios image push lab docs lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +31,11 @@ demo: $(READY) ## The whole flow on the local region: deploy, load, analyse, app
 
 check: lint types test e2e ## Lint, types, unit tests, end-to-end tests
 
-lint: $(READY) ## Style, imports, templates
+lint: $(READY) ## Style, imports, Dockerfile, templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint
 
 types: $(READY) ## Type check
@@ -48,6 +49,12 @@ e2e: $(READY) ## End-to-end tests on a local region of their own
 
 scenarios: $(READY) ## Long scenarios: the whole demo, judged
 	$(BIN)/pytest -q -m scenario
+
+image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BASE=NAME@sha256:...)
+	$(BIN)/runbook image build --target $(or $(TARGET),service) $(if $(BASE),--base $(BASE))
+
+push: $(READY) ## Send the image to an environment's registry: make push ENV=dev [TARGET=runbook]
+	$(BIN)/runbook image push --env $(or $(ENV),local) --target $(or $(TARGET),service) $(if $(DRY_RUN),--dry-run)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -10,6 +10,7 @@ import click
 from runbook.cli.deploy import failures, stacks, thresholds
 from runbook.cli.doctor import doctor
 from runbook.cli.frame import guarded
+from runbook.cli.image import image
 from runbook.cli.local import local
 from runbook.cli.runs import demo, list_notebooks, report, run
 
@@ -25,7 +26,18 @@ def cli() -> None:
     """
 
 
-for command in (doctor, local, demo, list_notebooks, run, report, thresholds, failures, stacks):
+for command in (
+    doctor,
+    local,
+    demo,
+    list_notebooks,
+    run,
+    report,
+    thresholds,
+    failures,
+    stacks,
+    image,
+):
     cli.add_command(command)
 
 
