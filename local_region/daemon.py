@@ -30,10 +30,11 @@ from local_region.control_loop import ControlLoop
 from local_region.data_plane import DataPlane
 from local_region.errors import LocalRegionError, ServerFailed
 from local_region.scaler import Scaler
+from local_region.schedules.scheduler import Scheduler
 from local_region.seams import cloudformation, core
 from local_region.server import Server, with_own_pages
 from local_region.settings import Settings
-from local_region.status import region_status
+from local_region.status import Reporting, region_status
 
 _log = logging.getLogger("local_region.daemon")
 _SERVER_START_S = 30.0
@@ -91,8 +92,8 @@ def _live(
     started_s = time.time()
     port = int(bound.getsockname()[1])
     context = _take_directory(directory, port, settings, stopping, cleanup)
-    data_plane = DataPlane(context)
-    server = _start_emulator(bound, context, data_plane, started_s)
+    data_plane, scheduler = DataPlane(context), Scheduler(context)
+    server = _start_emulator(bound, context, (data_plane, scheduler), started_s)
     cleanup.callback(server.stop, _SERVER_STOP_S)
     cleanup.callback(data_plane.stop, settings.stop_timeout_s)
     data_plane.start()
@@ -100,6 +101,8 @@ def _live(
     loop = _control_loop(context)
     loop.start()
     cleanup.callback(loop.stop, settings.stop_timeout_s)
+    scheduler.start()
+    cleanup.callback(scheduler.stop, settings.stop_timeout_s)
     state.write(directory, _state(context, data_plane, started_s))
     _log.info("ready after %.1f s: %s", time.time() - started_s, context.endpoint_url)
     while not stopping.wait(_WATCH_EVERY_S):
@@ -132,7 +135,10 @@ def _take_directory(
 
 
 def _start_emulator(
-    bound: socket.socket, context: RegionContext, data_plane: DataPlane, started_s: float
+    bound: socket.socket,
+    context: RegionContext,
+    reporting: tuple[Reporting, ...],
+    started_s: float,
 ) -> Server:
     """The emulator with our seams, answering. Raises SeamMoved, ServerFailed."""
     environment = core.launch_environment(
@@ -152,7 +158,7 @@ def _start_emulator(
     cloudformation.run_handlers_on_worker_threads()
 
     def status() -> dict[str, Any]:
-        return region_status(context, data_plane, started_s)
+        return region_status(context, reporting, started_s)
 
     server = Server(bound, with_own_pages(core.asgi_app(), status))
     server.start(_SERVER_START_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import psutil
@@ -15,18 +16,18 @@ from local_region.seams.core import VERSION
 
 
 class Reporting(Protocol):
-    """The data plane, as far as it reports on itself."""
+    """A part of the region, as far as it reports on itself."""
 
     def status(self) -> dict[str, Any]:
-        """JSON-able: services, tasks, listeners, cpu_enforcement."""
+        """JSON-able: services, tasks, listeners, cpu_enforcement, schedules."""
 
 
 def region_status(
-    context: RegionContext, data_plane: Reporting, started_s: float
+    context: RegionContext, reporting: Sequence[Reporting], started_s: float
 ) -> dict[str, Any]:
     """Everything about this region, JSON-able. `started_s` is epoch seconds."""
     process = psutil.Process(os.getpid())
-    return {
+    report: dict[str, Any] = {
         "endpoint_url": context.endpoint_url,
         "region": context.region,
         "account_id": context.account_id,
@@ -39,8 +40,10 @@ def region_status(
         "recorded": recorded_resources(),
         "services": [],
         "tasks": [],
-        **data_plane.status(),
     }
+    for part in reporting:
+        report |= part.status()
+    return report
 
 
 def recorded_resources() -> list[dict[str, str]]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from local_region.cloudformation import edge, monitoring, network, scaling, service, task_definition
+from local_region.cloudformation import (
+    edge,
+    monitoring,
+    network,
+    scaling,
+    schedules,
+    service,
+    task_definition,
+)
 from local_region.cloudformation.recorded import RECORDED_TYPES, recorded
 from local_region.cloudformation.schemas import schema_of
 from local_region.cloudformation.service import WaitInactive, WaitStable
@@ -44,6 +52,7 @@ def types(
         monitoring.ALARM: monitoring.alarm(context),
         monitoring.COMPOSITE: monitoring.composite_alarm(context),
         monitoring.HEALTH_CHECK: monitoring.health_check(context),
+        schedules.SCHEDULE: schedules.schedule(context),
         edge.IP_SET: edge.ip_set(context),
         edge.ASSOCIATION: edge.web_acl_association(context),
         edge.VPC_ORIGIN: edge.vpc_origin(context),

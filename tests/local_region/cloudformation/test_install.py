@@ -18,6 +18,7 @@ REQUIRED = {
     "AWS::WAFv2::IPSet",
     "AWS::WAFv2::WebACLAssociation",
     "AWS::CloudFront::VpcOrigin",
+    "AWS::Scheduler::Schedule",
 }
 
 
