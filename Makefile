@@ -42,10 +42,10 @@ types: $(READY) ## Type check
 	$(BIN)/mypy
 
 test: $(READY) ## Unit tests
-	$(BIN)/pytest -q -m "not e2e and not scenario"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not e2e and not scenario"
 
 e2e: $(READY) ## End-to-end tests on a local region of their own
-	$(BIN)/pytest -q -m "e2e and not scenario"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "e2e and not scenario"
 
 scenarios: $(READY) ## Long scenarios: the whole demo, judged
 	$(BIN)/pytest -q -m scenario
