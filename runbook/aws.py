@@ -18,24 +18,31 @@ from runbook import region
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, StackNotFound
 
-_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10)
+#: Throttling and network faults are retried with growing pauses, a minute and a half in all.
+_CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60
+)
+#: The local region is on this machine: what refuses a connection there is not running.
+_LOCAL_CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5)
 
 
-def client(environment: Environment, service: str) -> Any:
-    """A boto3 client of `service` for the environment.
+def client(environment: Environment, service: str, region_name: str = "") -> Any:
+    """A boto3 client of `service` for the environment, in its region unless another is named.
 
     Raises LocalRegionNotRunning for `local` when no local region answers.
     """
+    where = region_name or environment.region
     if not environment.is_local or os.environ.get("AWS_ENDPOINT_URL"):
-        return _client(service, environment.region, None)
-    return _client(service, environment.region, region.require_running().endpoint_url)
+        return _client(service, where, None)
+    return _client(service, where, region.require_running().endpoint_url)
 
 
 @lru_cache(maxsize=64)
 def _client(service: str, region_name: str, endpoint_url: str | None) -> Any:
     dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
+    config = _LOCAL_CONFIG if endpoint_url else _CONFIG
     return boto3.client(
-        service, region_name=region_name, endpoint_url=endpoint_url, config=_CONFIG, **dummy
+        service, region_name=region_name, endpoint_url=endpoint_url, config=config, **dummy
     )
 
 
@@ -58,7 +65,8 @@ def outputs(environment: Environment, layer: str) -> dict[str, str]:
     """
     name = environment.stack_name(layer)
     try:
-        stacks = client(environment, "cloudformation").describe_stacks(StackName=name)["Stacks"]
+        cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+        stacks = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" in str(error):
             raise StackNotFound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ LAYERS = (
     "scaling",
     "monitoring",
 )
+
+
+#: A stack's own region, as its configuration file may name it.
+_REGION = re.compile(r"^region:[ ]*[\"']?([a-z0-9-]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Environment:
     def stack_name(self, layer: str) -> str:
         """The CloudFormation stack name of a layer, as Sceptre derives it."""
         return f"{self.project_code}-{self.name}-{layer}"
+
+    def region_of(self, layer: str) -> str:
+        """The region of a layer's stack: the environment's, unless its own file names another."""
+        path = self.sceptre_dir / "config" / self.name / f"{layer}.yaml"
+        try:
+            own = _REGION.search(path.read_text(encoding="utf-8"))
+        except OSError:
+            return self.region
+        return own.group(1) if own else self.region
 
 
 def find_project(start: Path | None = None) -> Path:

@@ -29,7 +29,7 @@ class FakeCloudFormation:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, fake: object) -> None:
-    monkeypatch.setattr(aws, "client", lambda environment, service: fake)
+    monkeypatch.setattr(aws, "client", lambda environment, service, region_name="": fake)
 
 
 def client_error(message: str) -> ClientError:

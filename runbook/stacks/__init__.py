@@ -7,6 +7,7 @@ from runbook.stacks.deployed import status
 from runbook.stacks.events import StackEvent
 from runbook.stacks.failures import Failure, last_failures
 from runbook.stacks.launch import LayerOutcome, apply
+from runbook.stacks.lock import held
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.proposal import proposed_copy
 from runbook.stacks.remove import delete, deletion_order
@@ -22,6 +23,7 @@ __all__ = [
     "apply",
     "delete",
     "deletion_order",
+    "held",
     "last_failures",
     "plan_changes",
     "proposed_copy",

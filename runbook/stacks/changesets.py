@@ -5,14 +5,14 @@ Sceptre's change-set commands swallow errors and exit 0, and do not read further
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from botocore.exceptions import ClientError
 
 from runbook.errors import AwsCallFailed
-from runbook.stacks.layers import Layer
 from runbook.stacks.template import STATEFUL_TYPES
 from runbook.stacks.waiting import Waiter
 
@@ -57,7 +57,22 @@ class ChangeSet:
     empty: bool = False
 
 
-def create(cloudformation: Any, layer: Layer, kind: Kind, waiter: Waiter) -> ChangeSet:
+class Wanted(Protocol):
+    """A stack as it should become: a configured layer, or an earlier state of it."""
+
+    @property
+    def name(self) -> str:
+        """The layer."""
+
+    @property
+    def stack_name(self) -> str:
+        """The stack."""
+
+    def request(self) -> dict[str, Any]:
+        """What CloudFormation is asked for."""
+
+
+def create(cloudformation: Any, layer: Wanted, kind: Kind, waiter: Waiter) -> ChangeSet:
     """Have CloudFormation work out what the layer would change, and wait for the answer.
 
     Raises AwsCallFailed when CloudFormation refuses the template or the parameters.
@@ -73,7 +88,11 @@ def create(cloudformation: Any, layer: Layer, kind: Kind, waiter: Waiter) -> Cha
         raise _refused(layer, str(error)) from error
     arn = answer["Id"]
     for _ in waiter.looks(f"Change set of {layer.stack_name}"):
-        page = cloudformation.describe_change_set(ChangeSetName=arn, StackName=layer.stack_name)
+        page = waiter.ask(
+            lambda: cloudformation.describe_change_set(
+                ChangeSetName=arn, StackName=layer.stack_name
+            )
+        )
         if page["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
             break
     if page["Status"] == "FAILED":
@@ -98,8 +117,12 @@ def delete(cloudformation: Any, stack_name: str, arn: str) -> None:
 
 
 def execute(cloudformation: Any, stack_name: str, arn: str) -> None:
-    """Start what the change set describes."""
-    cloudformation.execute_change_set(ChangeSetName=arn, StackName=stack_name)
+    """Start what the change set describes; asked twice, it starts once."""
+    cloudformation.execute_change_set(
+        ChangeSetName=arn,
+        StackName=stack_name,
+        ClientRequestToken=hashlib.sha256(arn.encode()).hexdigest(),
+    )
 
 
 def _changes(
@@ -134,7 +157,7 @@ def _is_nothing(reason: str) -> bool:
     return any(words in reason.lower() for words in _NOTHING)
 
 
-def _refused(layer: Layer, reason: str) -> AwsCallFailed:
+def _refused(layer: Wanted, reason: str) -> AwsCallFailed:
     return AwsCallFailed(
         f"CloudFormation refuses the change of {layer.stack_name}",
         reason,

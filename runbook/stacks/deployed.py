@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def settled(cloudformation: Any, stack_name: str, waiter: Waiter) -> Deployed | 
     if found is None or not found.busy:
         return found
     for _ in waiter.looks(f"The operation on {stack_name}"):
-        found = describe(cloudformation, stack_name)
+        found = waiter.ask(lambda: describe(cloudformation, stack_name))
         if found is None or not found.busy:
             break
     return found
@@ -89,13 +90,27 @@ def template_body(cloudformation: Any, stack_name: str) -> str:
     return body if isinstance(body, str) else json.dumps(body, indent=2)
 
 
-def output_lookup(cloudformation: Any) -> OutputLookup:
-    """Looks outputs up, each stack once; None for what does not exist."""
+def fingerprint(cloudformation: Any, stack: Deployed | None) -> str:
+    """What a change starts from: SHA-256 over template, parameters and tags; empty for nothing.
+
+    Two looks give the same as long as nobody changes the stack in between.
+    """
+    if stack is None or not stack.exists:
+        return ""
+    body = template_body(cloudformation, stack.stack_name)
+    content = [body, sorted(stack.parameters.items()), sorted(stack.tags.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def output_lookup(environment: Environment) -> OutputLookup:
+    """Looks outputs up, each stack once and in its own region; None for what does not exist."""
     known: dict[str, Mapping[str, str]] = {}
+    regions = {environment.stack_name(layer): environment.region_of(layer) for layer in LAYERS}
 
     def lookup(stack_name: str, key: str) -> str | None:
         if stack_name not in known:
-            found = describe(cloudformation, stack_name)
+            region = regions.get(stack_name, environment.region)
+            found = describe(client(environment, "cloudformation", region), stack_name)
             known[stack_name] = found.outputs if found and found.exists else {}
         return known[stack_name].get(key)
 
@@ -104,5 +119,8 @@ def output_lookup(cloudformation: Any) -> OutputLookup:
 
 def status(environment: Environment) -> dict[str, Deployed | None]:
     """Every layer's stack, None for those that do not exist."""
-    cloudformation = client(environment, "cloudformation")
-    return {layer: describe(cloudformation, environment.stack_name(layer)) for layer in LAYERS}
+    found = {}
+    for layer in LAYERS:
+        cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+        found[layer] = describe(cloudformation, environment.stack_name(layer))
+    return found

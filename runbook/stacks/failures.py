@@ -37,9 +37,9 @@ class Failure:
 
 def last_failures(environment: Environment) -> list[Failure]:
     """The environment's last failed create and last failed update, the most recent first."""
-    cloudformation = client(environment, "cloudformation")
     found: dict[Operation, Failure] = {}
     for layer in LAYERS:
+        cloudformation = client(environment, "cloudformation", environment.region_of(layer))
         name = environment.stack_name(layer)
         for failed in _failed_operations(events.newest_first(cloudformation, name)):
             root = events.root_cause(failed)

@@ -24,7 +24,7 @@ from sceptre.resolvers.stack_output import StackOutput
 
 from runbook import region
 from runbook.environment import LAYERS, Environment
-from runbook.errors import InputInvalid, StackFailed
+from runbook.errors import InputInvalid, RunbookError, StackFailed
 
 #: Gives the value of an output by stack name and key, or None while the stack lacks it.
 OutputLookup = Callable[[str, str], str | None]
@@ -83,12 +83,14 @@ class Layer:
         """Run the layer's hooks of these points (`before_launch`, `after_update`, ...).
 
         Change sets go past Sceptre's own actions, so the guards in its hooks are run here.
-        Raises StackFailed when a hook refuses.
+        Raises what a guard refuses with, StackFailed for any other hook's error.
         """
         for point in points:
             try:
                 execute_hooks(self.stack.hooks.get(point))
             except Exception as error:
+                if isinstance(error.__cause__, RunbookError):
+                    raise error.__cause__ from None
                 raise StackFailed(
                     f"A {point} hook of layer {self.name} refused",
                     str(error),

@@ -12,12 +12,14 @@ from runbook.stacks.changesets import Change
 from runbook.stacks.deployed import (
     Deployed,
     describe,
+    fingerprint,
     output_lookup,
     settled,
     template_body,
 )
 from runbook.stacks.diff import diff
 from runbook.stacks.digest import digest
+from runbook.stacks.following import require_changeable
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.review import LayerReview, Review
 from runbook.stacks.template import resources
@@ -38,28 +40,40 @@ def plan_changes(
     Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
     CloudFormation refuses a template.
     """
-    cloudformation = client(environment, "cloudformation")
     symbolic = load_layers(environment, layers)
-    actual = load_layers(environment, layers, lookup=output_lookup(cloudformation))
+    actual = load_layers(environment, layers, lookup=output_lookup(environment))
     patience = waiter or waiter_for(environment)
     with aws_variables(environment):
-        reviews = tuple(_review(cloudformation, layer, patience) for layer in actual)
+        reviews = tuple(
+            _review(
+                client(environment, "cloudformation", environment.region_of(layer.name)),
+                layer,
+                patience,
+            )
+            for layer in actual
+        )
     return Review(environment.name, reviews, digest(environment, symbolic))
 
 
 def _review(cloudformation: Any, layer: Layer, waiter: Waiter) -> LayerReview:
     deployed = settled(cloudformation, layer.stack_name, waiter)
+    require_changeable(layer.name, deployed)
     if deployed is None or not deployed.exists:
         return _creation(layer, deployed)
     difference = diff(layer, deployed, template_body(cloudformation, layer.stack_name))
-    if layer.unresolved:
-        # An upstream stack is missing or lacks an output: CloudFormation cannot be asked yet.
-        return LayerReview(layer.name, layer.stack_name, "update", (), difference, layer.unresolved)
-    change_set = changesets.create(cloudformation, layer, "UPDATE", waiter)
-    if change_set.empty:
-        return LayerReview(layer.name, layer.stack_name, "none", (), difference)
-    changesets.delete(cloudformation, layer.stack_name, change_set.arn)
-    return LayerReview(layer.name, layer.stack_name, "update", change_set.changes, difference)
+    base = fingerprint(cloudformation, deployed)
+    operation = "update"
+    changes: tuple[Change, ...] = ()
+    # With an upstream stack or an output missing, CloudFormation cannot be asked yet.
+    if not layer.unresolved:
+        change_set = changesets.create(cloudformation, layer, "UPDATE", waiter)
+        operation = "none" if change_set.empty else "update"
+        if not change_set.empty:
+            changesets.delete(cloudformation, layer.stack_name, change_set.arn)
+            changes = change_set.changes
+    return LayerReview(
+        layer.name, layer.stack_name, operation, changes, difference, layer.unresolved, base
+    )
 
 
 def _creation(layer: Layer, deployed: Deployed | None) -> LayerReview:
@@ -85,5 +99,6 @@ def _creation(layer: Layer, deployed: Deployed | None) -> LayerReview:
 
 def exists(environment: Environment, layer: str) -> bool:
     """Whether the layer's stack exists with resources."""
-    found = describe(client(environment, "cloudformation"), environment.stack_name(layer))
+    cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+    found = describe(cloudformation, environment.stack_name(layer))
     return found is not None and found.exists

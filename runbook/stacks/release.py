@@ -12,7 +12,8 @@ from runbook.ecs.image import ServiceImage, publish, published
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
-from runbook.stacks.launch import LayerOutcome, OnEvent, apply
+from runbook.stacks.following import OnEvent
+from runbook.stacks.launch import LayerOutcome, apply
 from runbook.stacks.review import Review
 from runbook.stacks.service_image import TAG, in_local_region, source_image, source_reference
 

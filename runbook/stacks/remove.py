@@ -9,8 +9,10 @@ from runbook.environment import Environment
 from runbook.errors import StackFailed
 from runbook.stacks import events
 from runbook.stacks.deployed import describe, settled
-from runbook.stacks.launch import LayerOutcome, OnEvent, failure
+from runbook.stacks.following import OnEvent, follow, ignore
+from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import Layer, aws_variables, load_layers
+from runbook.stacks.lock import held
 from runbook.stacks.waiting import Waiter, waiter_for
 
 
@@ -21,9 +23,8 @@ def deletion_order(
 
     Raises StackFailed when one of them is protected.
     """
-    cloudformation = client(environment, "cloudformation")
     chosen = load_layers(environment, layers)[::-1]
-    present = tuple(layer for layer in chosen if describe(cloudformation, layer.stack_name))
+    present = tuple(layer for layer in chosen if _exists(environment, layer))
     for layer in present:
         if layer.protected:
             raise StackFailed(
@@ -32,6 +33,11 @@ def deletion_order(
                 "take it out there first if the stack must really go",
             )
     return present
+
+
+def _exists(environment: Environment, layer: Layer) -> bool:
+    cloudformation = client(environment, "cloudformation", environment.region_of(layer.name))
+    return describe(cloudformation, layer.stack_name) is not None
 
 
 def delete(
@@ -44,31 +50,30 @@ def delete(
     """Delete the environment's stacks, or those of the named layers; absent ones are skipped.
 
     Raises StackFailed, root cause first, when a stack cannot be deleted: the layers below it
-    stay as they are.
+    stay as they are. EnvironmentLocked when another run writes.
     """
-    cloudformation = client(environment, "cloudformation")
     patience = waiter or waiter_for(environment)
     outcomes = []
-    for layer in deletion_order(environment, layers):
-        name, reported = layer.stack_name, 0
-        found = settled(cloudformation, name, patience)
-        if found is None:
-            continue
-        with aws_variables(environment):
-            layer.run_hooks("before_delete")
-            mark = events.latest_id(cloudformation, name)
-            cloudformation.delete_stack(StackName=name)
-            for _ in patience.looks(f"The deletion of {name}"):
-                found = describe(cloudformation, name)
-                own = events.since(cloudformation, name, mark)
-                for event in own[reported:]:
-                    if on_event:
-                        on_event(event)
-                reported = len(own)
-                if found is None or not found.busy:
-                    break
-            if found is not None:
-                raise failure(layer.name, name, found.status, own, found.reason)
-            layer.run_hooks("after_delete")
-        outcomes.append(LayerOutcome(layer.name, name, "deleted", 0))
+    with held(environment):
+        for layer in deletion_order(environment, layers):
+            region = environment.region_of(layer.name)
+            cloudformation = client(environment, "cloudformation", region)
+            name = layer.stack_name
+            if settled(cloudformation, name, patience) is None:
+                continue
+            with aws_variables(environment):
+                layer.run_hooks("before_delete")
+                mark = events.latest_id(cloudformation, name)
+                cloudformation.delete_stack(StackName=name)
+                follow(
+                    cloudformation,
+                    layer.name,
+                    name,
+                    mark=mark,
+                    done={"DELETE_COMPLETE"},
+                    on_event=on_event or ignore,
+                    waiter=patience,
+                )
+                layer.run_hooks("after_delete")
+            outcomes.append(LayerOutcome(layer.name, name, "deleted", 0))
     return tuple(outcomes)

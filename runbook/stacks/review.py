@@ -30,7 +30,10 @@ class Approvable(Protocol):
 
 @dataclass(frozen=True)
 class LayerReview:
-    """One layer: `operation` is create, recreate, update or none."""
+    """One layer: `operation` is create, recreate, update or none.
+
+    `base` is the fingerprint of the stack that this was worked out from, empty without one.
+    """
 
     layer: str
     stack_name: str
@@ -38,6 +41,7 @@ class LayerReview:
     changes: tuple[Change, ...]
     diff: LayerDiff
     waits_for: tuple[str, ...] = ()
+    base: str = ""
 
     @property
     def empty(self) -> bool:
@@ -116,6 +120,7 @@ class Review:
                     "stack_name": layer.stack_name,
                     "operation": layer.operation,
                     "waits_for": list(layer.waits_for),
+                    "base": layer.base,
                     "changes": [change.to_dict() for change in layer.changes],
                     "diff": asdict(layer.diff),
                 }

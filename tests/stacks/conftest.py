@@ -55,7 +55,8 @@ Resources:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setenv("RUNBOOK_LOCAL_REGION_DIR", str(tmp_path / "region"))
     folder = tmp_path / "sceptre"
     files = {
         "config/config.yaml": TOP,
@@ -76,7 +77,7 @@ def environment(tmp_path: Path) -> Environment:
 def cloudformation(monkeypatch: pytest.MonkeyPatch) -> FakeCloudFormation:
     fake = FakeCloudFormation()
     for module in (deployed, failures, launch, plan, remove):
-        monkeypatch.setattr(module, "client", lambda environment, service: fake)
+        monkeypatch.setattr(module, "client", lambda environment, service, region="": fake)
     return fake
 
 
@@ -186,7 +187,12 @@ class FakeCloudFormation:
         if self.change_sets.pop(ChangeSetName, None) is None:
             raise refused("ChangeSetNotFound", "gone")
 
-    def execute_change_set(self, ChangeSetName: str, StackName: str) -> None:  # noqa: N803
+    def execute_change_set(
+        self,
+        ChangeSetName: str,  # noqa: N803
+        StackName: str,  # noqa: N803
+        ClientRequestToken: str,  # noqa: N803
+    ) -> None:
         found = self.change_sets.pop(ChangeSetName)
         kind = found["request"]["ChangeSetType"]
         self.calls.append(f"execute {kind} {StackName}")

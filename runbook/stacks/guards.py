@@ -1,0 +1,148 @@
+"""`!guard_environment` and `!guard_image`: refusals before any write, also for plain Sceptre.
+
+They are hooks in the stacks' configuration, so `sceptre launch dev` runs them as well as
+`runbook`, which runs them before it executes a change set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+from sceptre.exceptions import SceptreException
+from sceptre.hooks import Hook
+
+from runbook import region
+from runbook.ecs.image import published
+from runbook.environment import Environment, load_environment
+from runbook.errors import GuardRefused, InputInvalid, RunbookError, StackNotFound
+from runbook.stacks import lock
+
+#: CloudFront takes its certificate and its firewall from here, whatever the environment's region.
+GLOBAL_REGION = "us-east-1"
+_GLOBAL_LAYERS = frozenset({"edge"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class EnvironmentGuard(Hook):  # type: ignore[misc]  # untyped base
+    """`!guard_environment`: right endpoint, account and region, and nobody else writing."""
+
+    def run(self) -> None:
+        """Raises SceptreException, so that plain Sceptre shows the sentence alone."""
+        with _for_sceptre():
+            self._check()
+
+    def _check(self) -> None:
+        name, _, layer = self.stack.name.rpartition("/")
+        environment = load_environment(name)
+        require_endpoint(environment)
+        require_region(environment, layer, str(self.stack.region))
+        data = self.stack.sceptre_user_data or {}
+        if not on_loopback():
+            require_account(environment, str(data.get("account_id") or ""), _caller(self.stack))
+        lock.hold_until_exit(environment)
+
+
+class ImageGuard(Hook):  # type: ignore[misc]  # untyped base
+    """`!guard_image`: the image that the service names is in the registry."""
+
+    def run(self) -> None:
+        """Raises SceptreException, so that plain Sceptre shows the sentence alone."""
+        with _for_sceptre():
+            environment = load_environment(self.stack.name.rpartition("/")[0])
+            require_image(environment, str(self.stack.parameters.get("ImageReference", "")))
+
+
+@contextmanager
+def _for_sceptre() -> Iterator[None]:
+    try:
+        yield
+    except RunbookError as error:
+        raise SceptreException(str(error)) from error
+
+
+def require_endpoint(environment: Environment) -> None:
+    """`local` writes to loopback only. Raises GuardRefused."""
+    if not environment.is_local or on_loopback():
+        return
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    why = f"AWS_ENDPOINT_URL is {endpoint}" if endpoint else "AWS_ENDPOINT_URL is not set"
+    running = region.running()
+    start = "" if running else "runbook local up, then: "
+    raise GuardRefused(
+        "local is not written to AWS", why, f'{start}eval "$(runbook local env)", then try again'
+    )
+
+
+def on_loopback() -> bool:
+    """Whether calls of CloudFormation go to this machine."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_CLOUDFORMATION") or os.environ.get(
+        "AWS_ENDPOINT_URL", ""
+    )
+    return (urlsplit(endpoint).hostname or "") in _LOOPBACK
+
+
+def require_region(environment: Environment, layer: str, used: str) -> None:
+    """A stack lies in its environment's region, or where its layer must. Raises GuardRefused."""
+    wanted = GLOBAL_REGION if layer in _GLOBAL_LAYERS else environment.region
+    if used != wanted:
+        raise GuardRefused(
+            f"Layer {layer} of {environment.name} is not written to {used}",
+            f"it belongs to {wanted}",
+            f"mend `region` in sceptre/config/{environment.name}",
+        )
+
+
+def require_account(environment: Environment, pinned: str, caller: str) -> None:
+    """The caller's account is the environment's own. Raises GuardRefused."""
+    where = f"sceptre/config/{environment.name}/config.yaml"
+    if not pinned:
+        raise GuardRefused(
+            f"{environment.name} is not pinned to an account",
+            f"calls go to account {caller}",
+            f'if that is right, write account_id: "{caller}" into {where}',
+        )
+    if pinned != caller:
+        raise GuardRefused(
+            f"{environment.name} is not written to account {caller}",
+            f"it belongs to {pinned}",
+            f"log in there (aws sso login, or AWS_PROFILE); {where} says which account it is",
+        )
+
+
+def require_image(environment: Environment, reference: str) -> None:
+    """The image is named by digest and there. Raises GuardRefused."""
+    push = f"make image, make push ENV={environment.name}"
+    if not reference.startswith("@sha256:"):
+        raise GuardRefused(
+            f"The service of {environment.name} is not deployed from {reference or 'no image'}",
+            "only a digest means the same image for ever",
+            f"name one (@sha256:...), or push one: {push}",
+        )
+    try:
+        there = published(environment, reference)
+    except (StackNotFound, InputInvalid) as error:
+        raise GuardRefused(
+            f"Image {reference} cannot be looked up", str(error), "deploy the registry first"
+        ) from error
+    if not there:
+        raise GuardRefused(
+            f"Image {reference} is not in the registry of {environment.name}",
+            "the service could not start from it",
+            f"push it: {push}",
+        )
+
+
+def _caller(stack: Any) -> str:
+    """The account that Sceptre itself would write to, with its profile and role."""
+    try:
+        answer = stack.connection_manager.call("sts", "get_caller_identity")
+    except (ClientError, BotoCoreError, SceptreException) as error:
+        raise GuardRefused(
+            "AWS does not know who is calling", str(error), "log in: aws sso login, or AWS_PROFILE"
+        ) from error
+    return str(answer["Account"])
