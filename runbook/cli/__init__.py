@@ -11,6 +11,7 @@ from runbook.cli.deploy import failures, stacks, thresholds
 from runbook.cli.doctor import doctor
 from runbook.cli.frame import guarded
 from runbook.cli.image import image
+from runbook.cli.load import load
 from runbook.cli.local import local
 from runbook.cli.runs import demo, list_notebooks, report, run
 
@@ -33,6 +34,7 @@ for command in (
     list_notebooks,
     run,
     report,
+    load,
     thresholds,
     failures,
     stacks,

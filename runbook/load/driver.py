@@ -11,25 +11,22 @@ early and keeps what was measured.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import json
-import os
-import resource
 import selectors
 import signal
 import ssl
 import sys
 import time
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 
 from runbook.errors import LoadFailed, RunbookError
+from runbook.load.accounts import Account
 from runbook.load.connection import (
     LOST,
     NOT_CONNECTED,
@@ -38,53 +35,38 @@ from runbook.load.connection import (
     UNFINISHED,
     Connection,
 )
+from runbook.load.kinds import choose
 from runbook.load.measurement import RawLoad, StepStats, step_stats
 from runbook.load.plan import LoadPlan
+from runbook.load.process import emit, go_first
 from runbook.load.recording import write_results
 from runbook.load.schedule import arrivals
+from runbook.load.tokens import log_in
 
 #: Sending this much early spares a timer round trip; far below anything measured.
 EARLY_S = 50e-6
 SWEEP_INTERVAL_S = 0.1
 TICK_INTERVAL_S = 1.0
 LEAD_S = 0.2
-_PRIORITY = -10
-
-
-def emit(event: str, **values: Any) -> None:
-    """Write one JSON line to stdout; a parent that is gone is no reason to stop."""
-    try:
-        sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        pass
-
-
-def busy_cpu_s() -> float:
-    """CPU seconds this host has spent on anything since it started, over all cores."""
-    times = psutil.cpu_times()._asdict()
-    busy = ("user", "nice", "system", "irq", "softirq", "steal")
-    return float(sum(times.get(name, 0.0) for name in busy))
-
-
-def own_cpu_s() -> float:
-    """CPU seconds of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 class Driver:
     """One run: dispatches arrivals, collects answers. Times are seconds after the start."""
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, tokens: Sequence[str] = ()) -> None:
         self.plan = plan
+        self._kinds = plan.request_kinds()
+        self._classes = [kind.grouped_as for kind in self._kinds]
+        self._tokens = list(tokens) or [""]
         self.intended_s = arrivals(plan.segments, seed=plan.seed, process=plan.process)
         count = len(self.intended_s)
         self._due: list[float] = self.intended_s.tolist()
         self._sent_s = array("d", bytes(8 * count))
         self._done_s = array("d", bytes(8 * count))
         self._status = array("h", bytes(2 * count))
-        self._request = plan.request_bytes()
+        self._kind = choose(self._kinds, count, plan.seed)
+        self._which: list[int] = self._kind.tolist()
+        self._made: dict[tuple[int, int], bytes] = {}
         parts = urlsplit(plan.url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -97,7 +79,7 @@ class Driver:
         self._failures = 0
         self._zero = 0.0
         self._edges = np.cumsum([0.0, *(segment.duration_s for segment in plan.segments)]).tolist()
-        self._accounts: list[tuple[float, float, float]] = []
+        self._accounts: list[Account] = []
         self._sent_all = asyncio.Event()
         self.interrupted = False
         self.connections_opened = 0
@@ -129,13 +111,27 @@ class Driver:
         self._failures += not 200 <= status < 400
         self._outstanding.pop(index, None)
 
+    def _request(self, index: int) -> bytes:
+        """The bytes of a request: made once for each kind and user, where they do not vary."""
+        user = index % len(self._tokens)
+        known = self._made.get((self._which[index], user))
+        if known is not None:
+            return known
+        kind = self._kinds[self._which[index]]
+        made = kind.request_bytes(
+            self.plan.host, user=user, sequence=index, token=self._tokens[user]
+        )
+        if not kind.varies:
+            self._made[self._which[index], user] = made
+        return made
+
     def _dispatch(self, index: int, now_s: float) -> None:
         self._sent_s[index] = now_s
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
                 self._outstanding[index] = connection
-                connection.send(index, self._request)
+                connection.send(index, self._request(index))
                 return
         if self._open >= self.plan.max_connections:
             self._finish(index, OVERFLOW)
@@ -166,7 +162,7 @@ class Driver:
             self._idle.append(connection)
             return
         self._outstanding[index] = connection
-        connection.send(index, self._request)
+        connection.send(index, self._request(index))
 
     def _fire(self) -> None:
         """Send everything that is due, then sleep until the next arrival."""
@@ -200,7 +196,7 @@ class Driver:
     # -- accounts and progress
 
     def _account(self) -> None:
-        self._accounts.append((time.monotonic() - self._zero, own_cpu_s(), busy_cpu_s()))
+        self._accounts.append(Account.taken(time.monotonic() - self._zero))
 
     def _step_ended(self, step: int) -> None:
         if self.interrupted:
@@ -226,19 +222,26 @@ class Driver:
         waiting = status == 0
         done_s[waiting] = time.monotonic() - self._zero
         status[waiting] = UNFINISHED
-        return RawLoad(self.intended_s[:sent], np.array(self._sent_s[:sent]), done_s, status)
+        return RawLoad(
+            self.intended_s[:sent],
+            np.array(self._sent_s[:sent]),
+            done_s,
+            status,
+            self._kind[:sent] if len(self._kinds) > 1 else None,
+        )
 
     def _statistics(self, step: int, raw: RawLoad) -> StepStats:
         before, after = self._accounts[step], self._accounts[step + 1]
-        seconds = max(after[0] - before[0], 1e-9)
+        seconds = max(after.at_s - before.at_s, 1e-9)
         return step_stats(
             raw,
             self._edges[step],
-            min(self._edges[step + 1], after[0]),
+            min(self._edges[step + 1], after.at_s),
             label=self.plan.segments[step].label,
             rate_rps=self.plan.segments[step].mean_rps,
-            driver_cpu_cores=(after[1] - before[1]) / seconds,
-            host_busy_cores=(after[2] - before[2]) / seconds,
+            driver_cpu_cores=(after.own_cpu_s - before.own_cpu_s) / seconds,
+            host_busy_cores=(after.busy_cpu_s - before.busy_cpu_s) / seconds,
+            classes=self._classes,
         )
 
     def steps(self) -> list[StepStats]:
@@ -249,7 +252,9 @@ class Driver:
     @property
     def cpu_s(self) -> float:
         """CPU seconds spent on the steps, without starting up."""
-        return self._accounts[-1][1] - self._accounts[0][1] if self._accounts else 0.0
+        if not self._accounts:
+            return 0.0
+        return self._accounts[-1].own_cpu_s - self._accounts[0].own_cpu_s
 
     # -- the run
 
@@ -322,26 +327,16 @@ class Driver:
             act()
 
 
-def go_first() -> None:
-    """Ask for precedence over what is measured, as a driver on a machine of its own would have.
-
-    Where all cores are busy a wake-up else waits for a slice of someone else's, about 3 ms.
-    Not every user may ask; then the recorded lag tells.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
-
-
 def drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
     """Run the plan in this process and write its results to `out_dir`; the summary is returned."""
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
     ) as runner:
-        return runner.run(_drive(plan, out_dir))
+        return runner.run(_drive(plan, out_dir, log_in(plan.url, plan.accounts, plan.timeout_s)))
 
 
-async def _drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
-    driver = Driver(plan)
+async def _drive(plan: LoadPlan, out_dir: Path, tokens: Sequence[str]) -> dict[str, Any]:
+    driver = Driver(plan, tokens)
     await driver.run()
     raw = driver.raw()
     return write_results(

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 HISTOGRAM_RANGE_US = (1, 60_000_000)
 HISTOGRAM_DIGITS = 3
 PERCENTILES = (50, 95, 99)
+#: With fewer requests a percentile rests on too few beyond it (ten, for these).
+MIN_REQUESTS = {95: 200, 99: 1000}
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class RawLoad:
     """One row a request, in the order of the intended start; seconds after the run's start.
 
     `status` is the HTTP status, or one of the negative codes of `runbook.load.connection`.
+    `kind` is the index of the request's kind in the plan; None: there is only one.
     """
 
     intended_s: Floats
     sent_s: Floats
     done_s: Floats
     status: NDArray[np.int16]
+    kind: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.intended_s)
@@ -49,10 +53,21 @@ class RawLoad:
     def between(self, start_s: float, end_s: float) -> RawLoad:
         """The requests meant to start in [start_s, end_s)."""
         first, last = np.searchsorted(self.intended_s, [start_s, end_s])
-        part = slice(int(first), int(last))
+        return self.where(slice(int(first), int(last)))
+
+    def where(self, part: slice | NDArray[np.bool_]) -> RawLoad:
+        """Some of the requests, in the same order."""
+        kind = None if self.kind is None else self.kind[part]
         return RawLoad(
-            self.intended_s[part], self.sent_s[part], self.done_s[part], self.status[part]
+            self.intended_s[part], self.sent_s[part], self.done_s[part], self.status[part], kind
         )
+
+    def by_class(self, classes: Sequence[str]) -> dict[str, RawLoad]:
+        """The requests of each route class, given each kind's class; classes without any aside."""
+        if self.kind is None or len(set(classes)) == 1:
+            return {classes[0]: self} if len(self) else {}
+        of_each = np.array(classes)[self.kind]
+        return {name: self.where(of_each == name) for name in sorted(set(of_each.tolist()))}
 
     @property
     def succeeded(self) -> NDArray[np.bool_]:
@@ -89,13 +104,8 @@ class RawLoad:
 
     def save(self, path: Path) -> Path:
         """Write the arrays as a compressed `.npz`."""
-        np.savez_compressed(
-            path,
-            intended_s=self.intended_s,
-            sent_s=self.sent_s,
-            done_s=self.done_s,
-            status=self.status,
-        )
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        np.savez_compressed(path, **{k: v for k, v in columns.items() if v is not None})
         return path
 
     @classmethod
@@ -103,8 +113,9 @@ class RawLoad:
         """Read what `save` wrote. Raises InputInvalid."""
         try:
             with np.load(path) as content:
-                return cls(**{item.name: content[item.name] for item in fields(cls)})
-        except (OSError, ValueError, KeyError) as error:
+                known = {item.name for item in fields(cls)}
+                return cls(**{name: content[name] for name in content.files if name in known})
+        except (OSError, ValueError, TypeError) as error:
             raise InputInvalid(
                 f"{path} holds no recorded requests",
                 str(error),
@@ -120,6 +131,7 @@ class StepStats:
     what left within the step, `served_rps` the good answers that came back within it.
     Percentiles are of the time from the intended start; None without a timed request.
     `lag_p95_ms`, `lag_p99_ms` are the driver's own lateness; cores are CPU seconds a second.
+    `by_class` has requests, failures and percentiles of each route class.
     """
 
     label: str
@@ -139,6 +151,12 @@ class StepStats:
     driver_cpu_cores: float
     host_busy_cores: float
     failure_kinds: dict[str, int] = field(default_factory=dict)
+    by_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def weak(self) -> str:
+        """Which percentiles have too few requests behind them, in words; "" for none."""
+        return weak_percentiles(self.requests)
 
     def to_dict(self) -> dict[str, Any]:
         """The statistics as JSON-able values."""
@@ -152,6 +170,24 @@ def percentile_ms(values_ms: Floats, percent: float) -> float | None:
     return float(np.percentile(values_ms, percent, method="inverted_cdf"))
 
 
+def weak_percentiles(requests: int) -> str:
+    """Which percentiles are weak with this many requests, in words; "" for none."""
+    return ", ".join(
+        f"p{percent}: {requests} requests, {needed} needed"
+        for percent, needed in MIN_REQUESTS.items()
+        if requests < needed
+    )
+
+
+def _class_stats(part: RawLoad) -> dict[str, float | None]:
+    latency_ms = part.latency_ms[part.timed]
+    return {
+        "requests": len(part),
+        "failures": int((~part.succeeded).sum()),
+        **{f"p{percent}_ms": percentile_ms(latency_ms, percent) for percent in PERCENTILES},
+    }
+
+
 def step_stats(
     raw: RawLoad,
     start_s: float,
@@ -161,8 +197,12 @@ def step_stats(
     rate_rps: float,
     driver_cpu_cores: float,
     host_busy_cores: float,
+    classes: Sequence[str] = ("read",),
 ) -> StepStats:
-    """The statistics of the requests meant to start in [start_s, end_s)."""
+    """The statistics of the requests meant to start in [start_s, end_s).
+
+    `classes` names the route class of each kind of request.
+    """
     part = raw.between(start_s, end_s)
     seconds = max(end_s - start_s, 1e-9)
     latency_ms = part.latency_ms[part.timed]
@@ -187,6 +227,7 @@ def step_stats(
         driver_cpu_cores=driver_cpu_cores,
         host_busy_cores=host_busy_cores,
         failure_kinds=part.failure_kinds(),
+        by_class={name: _class_stats(some) for name, some in part.by_class(classes).items()},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runbook.errors import InputInvalid
+from runbook.load.kinds import Accounts, RequestKind
 from runbook.load.schedule import Process, Segment, duration_s
 
 SCHEMA_VERSION = 1
@@ -18,7 +19,11 @@ MAX_CONNECTIONS = 900
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """One run of the driver against one URL.
+    """One run of the driver against one service.
+
+    Without `kinds` the URL itself is requested, with `method`, `headers` and `body`; with them
+    the URL says only where the service is. Users of `accounts` log in before the start; the
+    requests that need a token take turns with theirs.
 
     `start_at_epoch_s` is the wall-clock second at which the schedule begins (None: at once).
     A request unanswered after `timeout_s` is a failure; `drain_s` is how long the driver
@@ -38,6 +43,8 @@ class LoadPlan:
     method: str = "GET"
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
+    kinds: tuple[RequestKind, ...] = ()
+    accounts: Accounts = field(default_factory=Accounts)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -54,23 +61,32 @@ class LoadPlan:
                 f"choose 1 to {MAX_CONNECTIONS}",
             )
 
+        if self.accounts.count < 1 and any(kind.authenticated for kind in self.kinds):
+            raise InputInvalid(
+                "The load plan cannot be used",
+                "some of its requests need a user's token and it has no users",
+                "give at least one user",
+            )
+
     @property
     def duration_s(self) -> float:
         """The length of the schedule in seconds, without the drain."""
         return duration_s(self.segments)
 
-    def request_bytes(self) -> bytes:
-        """The request as it goes over the wire: the same bytes every time."""
+    @property
+    def host(self) -> str:
+        """Host and port as a request names them."""
+        return urlsplit(self.url).netloc
+
+    def request_kinds(self) -> tuple[RequestKind, ...]:
+        """What is requested: the kinds, or the URL as the only one."""
+        if self.kinds:
+            return self.kinds
         parts = urlsplit(self.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Host": parts.netloc, "User-Agent": "runbook-load", "Accept": "*/*"}
-        headers |= self.headers
-        body = self.body.encode()
-        if body:
-            headers["Content-Length"] = str(len(body))
-        lines = [f"{self.method} {target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        return (
+            RequestKind(target, target, self.method, headers=dict(self.headers), body=self.body),
+        )
 
     def save(self, path: Path) -> Path:
         """Write the plan as JSON."""
@@ -79,14 +95,20 @@ class LoadPlan:
         return path
 
     @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> LoadPlan:
+        """The plan from its JSON-able values; unknown ones are left out."""
+        known = {item.name for item in fields(cls)}
+        values = {key: value for key, value in content.items() if key in known}
+        values["segments"] = tuple(Segment(**item) for item in values["segments"])
+        values["kinds"] = tuple(RequestKind(**item) for item in values.get("kinds", ()))
+        values["accounts"] = Accounts(**values.get("accounts", {}))
+        return cls(**values)
+
+    @classmethod
     def load(cls, path: Path) -> LoadPlan:
         """Read a plan. Raises InputInvalid for a file that is none."""
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            known = {item.name for item in fields(cls)}
-            values = {key: value for key, value in content.items() if key in known}
-            values["segments"] = tuple(Segment(**item) for item in values["segments"])
-            return cls(**values)
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputInvalid(
                 f"{path} is no load plan", f"{type(error).__name__}: {error}", "write it anew"

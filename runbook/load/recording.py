@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from runbook.errors import InputInvalid
 from runbook.load.measurement import RawLoad, StepStats, histogram
 from runbook.load.plan import LoadPlan
@@ -60,12 +63,18 @@ def write_results(
     out_dir.mkdir(parents=True, exist_ok=True)
     plan.save(out_dir / PLAN_FILE)
     raw.save(out_dir / RAW_FILE)
+    classes = [kind.grouped_as for kind in plan.request_kinds()]
     histograms = []
     for step in steps:
         part = raw.between(step.start_s, step.end_s)
-        encoded = histogram(part.latency_ms[part.timed]).encode()
+        by_class = {name: _encoded(some) for name, some in part.by_class(classes).items()}
         histograms.append(
-            {"label": step.label, "start_s": step.start_s, "hdr": encoded.decode("ascii")}
+            {
+                "label": step.label,
+                "start_s": step.start_s,
+                "hdr": _encoded(part),
+                "by_class": by_class,
+            }
         )
     _write(out_dir / HISTOGRAM_FILE, {"unit": "microseconds", "steps": histograms})
     summary = {
@@ -100,6 +109,40 @@ def read_results(out_dir: Path) -> DriverRun:
         raise InputInvalid(
             f"{path} is no driver run", f"{type(error).__name__}: {error}", "run the load again"
         ) from error
+
+
+def _encoded(part: RawLoad) -> str:
+    """The latencies as a histogram in HDR's own compressed text form."""
+    return str(histogram(part.latency_ms[part.timed]).encode().decode("ascii"))
+
+
+def export_csv(run: DriverRun, path: Path) -> int:
+    """Write every request as a row of CSV (gzip with a name ending .gz); the number of rows.
+
+    Columns: intended_s, sent_s, done_s after the run's start, latency_ms from the intended
+    start, lag_ms of the driver, status (negative: no answer), kind, route_class, step.
+    """
+    raw, kinds = run.raw(), run.plan.request_kinds()
+    which = raw.kind if raw.kind is not None else np.zeros(len(raw), dtype=np.int16)
+    edges = [step.start_s for step in run.steps]
+    number = np.searchsorted(edges, raw.intended_s, side="right") - 1
+    labels = np.array([step.label for step in run.steps] or [""])
+    frame = pd.DataFrame(
+        {
+            "intended_s": raw.intended_s.round(6),
+            "sent_s": raw.sent_s.round(6),
+            "done_s": raw.done_s.round(6),
+            "latency_ms": raw.latency_ms.round(3),
+            "lag_ms": raw.lag_ms.round(3),
+            "status": raw.status,
+            "kind": np.array([kind.name for kind in kinds])[which],
+            "route_class": np.array([kind.grouped_as for kind in kinds])[which],
+            "step": labels[np.clip(number, 0, len(labels) - 1)],
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False)
+    return len(frame)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -18,13 +18,23 @@ from runbook.load.recording import PLAN_FILE, DriverRun, read_results
 #: Called with every event of the driver; a true answer ends the run early.
 OnEvent = Callable[[dict[str, Any]], bool | None]
 _STOP_GRACE_S = 15.0
+#: The built-in driver is one process; Locust's distributed mode has as many as asked for.
+DRIVERS = ("builtin", "locust")
 
 
-def run_driver(plan: LoadPlan, out_dir: Path, on_event: OnEvent | None = None) -> DriverRun:
+def run_driver(
+    plan: LoadPlan,
+    out_dir: Path,
+    on_event: OnEvent | None = None,
+    *,
+    driver: str = DRIVERS[0],
+    workers: int = 2,
+) -> DriverRun:
     """Drive a plan in a child process and return what it measured.
 
     `on_event` sees the driver's JSON events (`ready`, `tick`, `step`, `finished`); when it
     returns true, the driver is asked to end and what it measured so far is returned.
+    With `driver` "locust" the load comes from `workers` processes; the results are the same.
     No child outlives this call, whatever raises. Raises LoadFailed.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -32,7 +42,7 @@ def run_driver(plan: LoadPlan, out_dir: Path, on_event: OnEvent | None = None) -
     log = out_dir / "driver.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runbook.load.driver", str(plan_path), str(out_dir)],
+            [sys.executable, *_module(driver, workers), str(plan_path), str(out_dir)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -50,6 +60,12 @@ def run_driver(plan: LoadPlan, out_dir: Path, on_event: OnEvent | None = None) -
     if code != 0:
         raise LoadFailed("The load driver failed", f"exit code {code}", f"read {log}")
     return read_results(out_dir)
+
+
+def _module(driver: str, workers: int) -> list[str]:
+    if driver == DRIVERS[0]:
+        return ["-m", "runbook.load.driver"]
+    return ["-m", "runbook.load.locust_master", "--workers", str(workers)]
 
 
 def _python_path() -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from runbook.errors import InputInvalid
@@ -67,6 +69,40 @@ def steps(rates_rps: Iterable[float], duration_s: float) -> tuple[Segment, ...]:
 def ramp(from_rps: float, to_rps: float, duration_s: float, label: str = "") -> tuple[Segment, ...]:
     """One segment whose rate rises or falls linearly."""
     return (Segment(duration_s, from_rps, to_rps, label),)
+
+
+def replay(
+    history: Path, *, rate_scale: float = 1.0, time_scale: float = 1.0
+) -> tuple[Segment, ...]:
+    """A recorded history as a schedule: a CSV with `timestamp,requests`, evenly spaced.
+
+    Each row's requests arrive within the time to the next row. `rate_scale` multiplies the
+    rates; `time_scale` is how much faster time passes (the rates stay). Raises InputInvalid.
+    """
+    try:
+        frame = pd.read_csv(history)
+        stamps = pd.to_datetime(frame["timestamp"], utc=True)
+        at_s = ((stamps - stamps.iloc[0]) / pd.Timedelta(seconds=1)).to_numpy()
+        requests = frame["requests"].to_numpy(dtype=np.float64)
+        steps_s = np.diff(at_s)
+        if len(frame) < 2 or np.isnan(requests).any() or (requests < 0).any():
+            raise ValueError("it needs two rows or more, with counts of requests")
+        if not np.allclose(steps_s, steps_s[0], rtol=0.01) or steps_s[0] <= 0:
+            raise ValueError("its rows are not evenly spaced in time")
+        if rate_scale <= 0 or time_scale <= 0:
+            raise ValueError("the scales must be above 0")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputInvalid(
+            f"{history} cannot be replayed",
+            f"{type(error).__name__}: {error}",
+            "give a CSV with the columns timestamp and requests, one row a period",
+        ) from error
+    spacing_s = float(steps_s[0])
+    labels = frame["timestamp"].astype(str)
+    return tuple(
+        Segment(spacing_s / time_scale, rate, rate, label)
+        for rate, label in zip(requests / spacing_s * rate_scale, labels, strict=True)
+    )
 
 
 def duration_s(segments: Sequence[Segment]) -> float:

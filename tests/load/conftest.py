@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ class FakeTarget:
     """Answers every request with 200 and a short body; records when each was answered.
 
     `stall_from_s`/`stall_s` freeze the whole server once, counted from the first request.
+    With `login` a POST to /user/login is answered with a token; tokens and bodies are kept.
     `fail_every` answers each n-th request with 503; `hang` never answers; `drop` closes.
     """
 
@@ -26,7 +28,10 @@ class FakeTarget:
     drop_every: int = 0
     chunked: bool = False
     close_each: bool = False
+    login: bool = False
     port: int = 0
+    authorizations: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     served: list[float] = field(default_factory=list)
     connections: int = 0
     _first: float | None = None
@@ -40,13 +45,29 @@ class FakeTarget:
         self.connections += 1
         try:
             while True:
-                await reader.readuntil(b"\r\n\r\n")
-                if not self._answer(writer):
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await self._body(reader, head)
+                if self.login and head.startswith(b"POST /user/"):
+                    self._log_in(writer, body)
+                elif not self._answer(writer):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
+
+    async def _body(self, reader: asyncio.StreamReader, head: bytes) -> bytes:
+        headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        self.authorizations.append(headers.get(b"Authorization", b"").decode())
+        body = await reader.readexactly(int(headers.get(b"Content-Length", 0)))
+        if body and not head.startswith(b"POST /user/"):
+            self.bodies.append(body)
+        return body
+
+    def _log_in(self, writer: asyncio.StreamWriter, body: bytes) -> None:
+        user = json.loads(body)["email"].split("@")[0].removeprefix("load-")
+        answer = json.dumps({"token": f"token-{user}"}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
     def _answer(self, writer: asyncio.StreamWriter) -> bool:
         now = time.monotonic()

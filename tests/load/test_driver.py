@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hdrh.histogram import HdrHistogram
 
 from runbook.errors import LoadFailed
 from runbook.load import schedule
+from runbook.load.kinds import Accounts, RequestKind
 from runbook.load.plan import LoadPlan
-from runbook.load.recording import HISTOGRAM_FILE, read_results
+from runbook.load.recording import HISTOGRAM_FILE, export_csv, read_results
 from runbook.load.run import run_driver
 
 
@@ -173,3 +175,38 @@ def test_an_exception_in_the_follower_leaves_no_process(serve, fake_target, tmp_
     count = len(target.served)
     time.sleep(0.3)
     assert len(target.served) == count
+
+
+def test_kinds_classes_and_users_are_told_apart(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target(login=True))
+    kinds = (
+        RequestKind("list", "/products", weight=3),
+        RequestKind("order", "/orders", "POST", body='{"n": {sequence}}', authenticated=True),
+    )
+    plan = LoadPlan(
+        target.url, schedule.constant(100, 1.0), kinds=kinds, accounts=Accounts(count=2)
+    )
+    run = run_driver(plan, tmp_path)
+    step = run.steps[0]
+    assert set(step.by_class) == {"read", "write"}
+    assert step.failures == 0
+    assert sum(int(row["requests"] or 0) for row in step.by_class.values()) == step.requests
+    tokens = {line for line in target.authorizations if line}
+    assert tokens == {"Bearer token-0", "Bearer token-1"}
+    assert len(set(target.bodies)) == step.by_class["write"]["requests"]
+    stored = json.loads((tmp_path / HISTOGRAM_FILE).read_text())["steps"][0]["by_class"]
+    for name, row in step.by_class.items():
+        assert HdrHistogram.decode(stored[name]).get_total_count() == row["requests"]
+    rows = export_csv(run, tmp_path / "all.csv.gz")
+    frame = pd.read_csv(tmp_path / "all.csv.gz")
+    assert rows == len(frame) == step.requests
+    assert dict(frame["route_class"].value_counts()) == {
+        name: row["requests"] for name, row in step.by_class.items()
+    }
+
+
+def test_users_who_cannot_log_in_stop_the_load(serve, fake_target, tmp_path) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.constant(10, 1.0), accounts=Accounts(count=1))
+    with pytest.raises(LoadFailed, match="without a text in 'token'"):
+        run_driver(plan, tmp_path)

@@ -81,7 +81,7 @@ def test_raw_requests_survive_the_file(tmp_path: Path) -> None:
 def test_a_plan_survives_the_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:
     plan = LoadPlan("http://h:1/x", constant(5, 2), headers={"A": "b"}, body="hé", method="POST")
     assert LoadPlan.load(plan.save(tmp_path / "plan.json")) == plan
-    request = plan.request_bytes()
+    request = plan.request_kinds()[0].request_bytes(plan.host)
     assert request.startswith(b"POST /x HTTP/1.1\r\nHost: h:1\r\n")
     assert b"Content-Length: 3\r\n" in request
     (tmp_path / "bad.json").write_text('{"url": "http://h/"}')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,26 @@ def test_an_unknown_process_and_an_empty_schedule_are_refused() -> None:
         schedule.arrivals(schedule.constant(1, 1), process="gaussian")  # type: ignore[arg-type]
     with pytest.raises(InputInvalid, match="empty"):
         schedule.arrivals(())
+
+
+def test_a_history_is_replayed_at_a_scale(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(
+        "timestamp,requests\n2026-01-01T00:00Z,600\n2026-01-01T00:05Z,1200\n2026-01-01T00:10Z,0\n"
+    )
+    segments = schedule.replay(path, rate_scale=10, time_scale=60)
+    assert [segment.duration_s for segment in segments] == [5.0] * 3
+    assert [segment.start_rps for segment in segments] == pytest.approx([20, 40, 0])
+    assert len(schedule.arrivals(segments, process="uniform")) == 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["timestamp,requests\n1,2\n", "a,b\n1,2\n", "timestamp,requests\n2026-01-01,x\n2026-01-02,1",
+     "timestamp,requests\n2026-01-01,-1\n2026-01-02,1\n",
+     "timestamp,requests\n2026-01-01,1\n2026-01-02,1\n2026-01-09,1\n"],
+)  # fmt: skip
+def test_a_history_that_cannot_be_replayed_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "h.csv").write_text(text)
+    with pytest.raises(InputInvalid, match="cannot be replayed"):
+        schedule.replay(tmp_path / "h.csv")

@@ -1,0 +1,226 @@
+"""`runbook load`: drive load by hand, export what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runbook import aws
+from runbook.cli.frame import emit, json_option, say
+from runbook.environment import load_environment
+from runbook.errors import InputInvalid
+from runbook.load import schedule
+from runbook.load.kinds import Accounts
+from runbook.load.kinds_file import KindsFile, read_kinds
+from runbook.load.plan import LoadPlan
+from runbook.load.recording import DriverRun, export_csv, read_results
+from runbook.load.run import DRIVERS, run_driver
+from runbook.load.schedule import Segment
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def load() -> None:
+    """Open-loop load: requests leave on their schedule, whatever the answers do."""
+
+
+@load.command("run")
+@click.option("--env", "env", help="Load this environment's service.")
+@click.option("--url", help="Load this address instead; with --kinds only its origin counts.")
+@click.option("--path", default="/products", show_default=True, help="What to GET.")
+@click.option("--kinds", "kinds_file", type=_FILE, help="Request kinds: Python or OpenAPI file.")
+@click.option("--weight", "weights", multiple=True, metavar="NAME=W", help="Weight of a kind.")
+@click.option("--users", default=0, show_default=True, help="Users who log in before the load.")
+@click.option("--rate", "rates", multiple=True, type=float, help="Requests/s; repeated: steps.")
+@click.option("--ramp-to", type=float, help="From --rate linearly to this rate.")
+@click.option("--replay", type=_FILE, help="CSV with timestamp,requests to replay instead.")
+@click.option("--rate-scale", default=1.0, show_default=True, help="Of the replayed rates.")
+@click.option("--time-scale", default=1.0, show_default=True, help="How much faster to replay.")
+@click.option("--duration", default=30.0, show_default=True, help="Seconds of each step.")
+@click.option(
+    "--process",
+    type=click.Choice(["poisson", "uniform"]),
+    default="poisson",
+    show_default=True,
+    help="How arrivals fall: at random, or evenly.",
+)
+@click.option("--seed", default=1, show_default=True, help="Of the random arrivals and kinds.")
+@click.option(
+    "--driver",
+    type=click.Choice(DRIVERS),
+    default=DRIVERS[0],
+    show_default=True,
+    help="One process, or Locust's workers.",
+)
+@click.option("--workers", default=2, show_default=True, help="Locust's worker processes.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Results folder.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, send nothing.")
+@json_option
+def run_load(
+    env: str | None,
+    url: str | None,
+    path: str,
+    kinds_file: Path | None,
+    weights: tuple[str, ...],
+    users: int,
+    rates: tuple[float, ...],
+    ramp_to: float | None,
+    replay: Path | None,
+    rate_scale: float,
+    time_scale: float,
+    duration: float,
+    process: schedule.Process,
+    seed: int,
+    driver: str,
+    workers: int,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Drive a schedule against a service. Exit code 1 when a request failed.
+
+    Latency counts from the moment a request was meant to leave. Results go to the folder
+    --out: driver.json, histograms.json (HDR, microseconds) and the raw requests.
+    """
+    segments = _segments(rates, ramp_to, replay, rate_scale, time_scale, duration)
+    found = read_kinds(kinds_file, _weights(weights)) if kinds_file else KindsFile(())
+    for line in found.left_out:
+        say(f"Left out: {line}.")
+    plan = LoadPlan(
+        url=_address(env, url, path, bool(found.kinds)),
+        segments=segments,
+        process=process,
+        seed=seed,
+        kinds=found.kinds,
+        accounts=Accounts(count=users),
+    )
+    if dry_run:
+        emit(_planned(plan), as_json, lambda: "\n".join(_plan_lines(plan)))
+        return
+    if out is None:
+        raise click.UsageError("give --out, a folder for the results, or --dry-run")
+    say("\n".join(_plan_lines(plan)))
+    run = run_driver(plan, out, driver=driver, workers=workers)
+    say(f"Results: {out}. All requests as CSV: runbook load export {out} --out requests.csv")
+    emit(_results(run), as_json, lambda: "\n".join(_result_lines(run)))
+    if any(step.failures for step in run.steps):
+        raise click.exceptions.Exit(1)
+
+
+@load.command("export")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=_FILE, required=True, help="CSV to write; .csv.gz is compressed.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
+def export(folder: Path, out: Path, dry_run: bool) -> None:
+    """Write every request of a driver run as CSV, one row each."""
+    run = read_results(folder)
+    if dry_run:
+        say(f"Would write {len(run.raw())} rows to {out}.")
+    else:
+        say(f"{export_csv(run, out)} rows in {out}.")
+
+
+def _segments(
+    rates: Sequence[float],
+    ramp_to: float | None,
+    replay: Path | None,
+    rate_scale: float,
+    time_scale: float,
+    duration: float,
+) -> tuple[Segment, ...]:
+    if replay is not None:
+        return schedule.replay(replay, rate_scale=rate_scale, time_scale=time_scale)
+    if not rates:
+        raise click.UsageError("give --rate or --replay")
+    if ramp_to is not None:
+        return schedule.ramp(rates[0], ramp_to, duration, "ramp")
+    return schedule.steps(rates, duration)
+
+
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    weights = {}
+    for item in given:
+        name, _, number = item.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError as error:
+            raise InputInvalid(
+                f"--weight {item} cannot be used", "it is no NAME=NUMBER", "write e.g. list=3"
+            ) from error
+    return weights
+
+
+def _address(env: str | None, url: str | None, path: str, origin_only: bool) -> str:
+    if (env is None) == (url is None):
+        raise click.UsageError("give one of --env and --url")
+    if url is not None:
+        return url
+    origin = aws.outputs(load_environment(str(env)), "balancer")["ServiceUrl"].rstrip("/")
+    return origin if origin_only else origin + path
+
+
+def _planned(plan: LoadPlan) -> dict[str, Any]:
+    return {
+        "url": plan.url,
+        "duration_s": plan.duration_s,
+        "expected_requests": sum(segment.expected_requests for segment in plan.segments),
+        "kinds": [
+            {
+                "name": kind.name,
+                "method": kind.method,
+                "path": kind.path,
+                "weight": kind.weight,
+                "class": kind.grouped_as,
+            }
+            for kind in plan.request_kinds()
+        ],
+        "users": plan.accounts.count,
+    }
+
+
+def _plan_lines(plan: LoadPlan) -> list[str]:
+    planned = _planned(plan)
+    whole = sum(kind["weight"] for kind in planned["kinds"])
+    return [
+        f"{planned['expected_requests']:.0f} requests in {plan.duration_s:.0f} s to {plan.url}",
+        *(
+            f"  {100 * kind['weight'] / whole:.0f} % {kind['method']} {kind['path']} "
+            f"({kind['class']})"
+            for kind in planned["kinds"]
+        ),
+    ]
+
+
+def _results(run: DriverRun) -> dict[str, Any]:
+    return {
+        "folder": str(run.folder),
+        "cpu_ms_per_1000_requests": run.cpu_ms_per_1000_requests,
+        "interrupted": run.interrupted,
+        "steps": [{**step.to_dict(), "weak": step.weak} for step in run.steps],
+    }
+
+
+def _result_lines(run: DriverRun) -> list[str]:
+    def number(value: float | None) -> str:
+        return f"{'-' if value is None else format(value, '.2f'):>9}"
+
+    lines = [
+        f"{'step':<22}{'class':<12}{'requests':>9}{'failed':>8}"
+        f"{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}"
+    ]
+    for step in run.steps:
+        rows: dict[str, dict[str, Any]] = {"all": step.to_dict()}
+        if len(step.by_class) > 1:
+            rows |= step.by_class
+        for name, row in rows.items():
+            lines.append(
+                f"{step.label:<22}{name:<12}{row['requests']:>9}{row['failures']:>8}"
+                f"{number(row['p50_ms'])}{number(row['p95_ms'])}{number(row['p99_ms'])}"
+            )
+        if step.weak:
+            lines.append(f"  weak: {step.weak}")
+    return lines
