@@ -17,15 +17,18 @@ Resources = Callable[[str], dict[str, dict[str, Any]]]
 
 OUTPUTS = {
     "network": "VpcId VpcCidr BalancerSubnetIds AppSubnetIds",
-    "registry": "RepositoryUri RepositoryName RepositoryArn",
-    "data": "StoreEngine StoreShared StoreUrl JwtSecretArn StoreSecretArn",
+    "registry": "RepositoryUri RepositoryName RepositoryArn RunbookRepositoryUri"
+    " RunbookRepositoryArn",
+    "data": "StoreEngine StoreShared StoreUrl JwtSecretArn StoreSecretArn ImageStoreUrl"
+    " ImageBucketArn",
     "balancer": "BalancerArn BalancerFullName BalancerDnsName ServiceUrl ListenerArn TargetGroupArn"
     " TargetGroupFullName TaskSecurityGroupId ResourceLabel DeploymentAlarmNames",
     "cluster": "ClusterName ClusterArn ExecutionRoleArn TaskRoleArn LogGroupName CapacityProvider",
     "service": "ServiceName ServiceArn TaskDefinitionArn ScalableResourceId",
     "scaling": "ScalableTargetId StepAlarmName RequestsPolicyArn CpuPolicyArn MemoryPolicyArn"
     " StepPolicyArn",
-    "monitoring": "TopicArn DashboardName PageAlarmName",
+    "monitoring": "TopicArn TicketTopicArn DashboardName PageAlarmName",
+    "runbooks": "ReportBucketName RunbookTaskDefinitionArn ScheduleNames DeadLetterQueueUrl",
 }
 # Properties by which a resource would get a name of our choice. A name collides when the resource
 # is replaced or the stack is made twice.
@@ -44,7 +47,11 @@ NAMES = {
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::RDS::DBInstance": "DBInstanceIdentifier",
     "AWS::RDS::DBSubnetGroup": "DBSubnetGroupName",
+    "AWS::S3::Bucket": "BucketName",
     "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::Scheduler::ScheduleGroup": "Name",
     "AWS::SecretsManager::Secret": "Name",
 }
 # Numbers that are facts, not choices.
@@ -55,7 +62,10 @@ LITERALS = {
     "PasswordLength": "bits of a generated key, nothing to tune",
     "Weight": "one capacity provider alone, any weight is all of it",
     "MetricIntervalLowerBound": "zero: from the alarm's threshold on",
-    "Threshold": "zero: no task may lack",
+    "Threshold": "zero: none may lack, none may be left over",
+    "EvaluationPeriods": "one: a single event is the finding",
+    "DatapointsToAlarm": "one: a single event is the finding",
+    "TaskCount": "one runbook task does the work",
 }
 
 
@@ -76,9 +86,16 @@ def statements(resources: Resources) -> list[dict[str, Any]]:
     return [
         statement
         for role in resources("AWS::IAM::Role").values()
-        for policy in role.get("Policies", [])
+        for policy in policies(role)
         for statement in policy["PolicyDocument"]["Statement"]
     ]
+
+
+def policies(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """A role's policies, those under a condition too."""
+    given = [policy.get("Fn::If", [None, policy])[1] for policy in role.get("Policies", [])]
+    assert all("PolicyDocument" in policy for policy in given)
+    return given
 
 
 def listed(value: Any) -> list[Any]:
@@ -134,11 +151,25 @@ def test_nothing_has_a_name_of_our_choice(resources: Resources) -> None:
             assert name not in properties, f"{where}.{name}"
 
 
+# Actions that IAM lets nobody bind to a resource, but for what a condition can still say.
+UNBOUND = {
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingActivities",
+    "application-autoscaling:DescribeScalingPolicies",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "cloudwatch:GetMetricStatistics",
+    "ecr:GetAuthorizationToken",
+    "ecs:DescribeTaskDefinition",
+    "elasticloadbalancing:DescribeTargetHealth",
+}
+
+
 def test_names_that_must_be_given_derive_from_the_stacks(resources: Resources) -> None:
     for where, policy in resources("AWS::ApplicationAutoScaling::ScalingPolicy").items():
         assert policy["PolicyName"]["Fn::Sub"].startswith("${AWS::StackName}-"), where
     for where, role in resources("AWS::IAM::Role").items():
-        for policy in role.get("Policies", []):
+        for policy in policies(role):
             assert policy["PolicyName"]["Fn::Sub"].startswith("${AWS::StackName}-"), where
 
 
@@ -148,12 +179,12 @@ def test_roles_have_no_path(resources: Resources) -> None:
         assert "Path" not in role, where
 
 
-def test_only_the_registry_login_is_for_every_resource(resources: Resources) -> None:
+def test_rights_are_for_named_resources_where_iam_can_name_them(resources: Resources) -> None:
     assert statements(resources)
     for statement in statements(resources):
         assert not any("*" in action for action in listed(statement["Action"]))
-        if "*" in listed(statement["Resource"]):
-            assert statement["Action"] == "ecr:GetAuthorizationToken"
+        if "*" in listed(statement["Resource"]) and "Condition" not in statement:
+            assert set(listed(statement["Action"])) <= UNBOUND
 
 
 def test_roles_are_assumed_for_this_account_only(resources: Resources) -> None:
@@ -199,7 +230,7 @@ def test_a_bad_deployment_rolls_back(resources: Resources) -> None:
 def test_the_container_is_what_the_service_expects(
     templates: Templates, resources: Resources
 ) -> None:
-    (task,) = resources("AWS::ECS::TaskDefinition").values()
+    task = resources("AWS::ECS::TaskDefinition")["service.TaskDefinition"]
     (container,) = task["ContainerDefinitions"]
     named = {item["Name"] for item in container["Environment"] if "Name" in item}
     assert {"PORT", "STORE_URL", "CATALOGUE_SEED", "LOG_LEVEL", "SERVICE_VERSION"} <= named
@@ -215,23 +246,62 @@ def test_the_container_is_what_the_service_expects(
 
 
 def test_the_container_health_check_is_valid_python(resources: Resources) -> None:
-    (task,) = resources("AWS::ECS::TaskDefinition").values()
+    task = resources("AWS::ECS::TaskDefinition")["service.TaskDefinition"]
     command = task["ContainerDefinitions"][0]["HealthCheck"]["Command"]
     assert command[:2] == ["CMD", "python"]
     compile(command[-1], "health check", "exec")
 
 
 def test_the_lifecycle_policy_is_valid_json(resources: Resources) -> None:
-    (repository,) = resources("AWS::ECR::Repository").values()
-    text = repository["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
-    rules = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["rules"]
-    assert [rule["rulePriority"] for rule in rules] == [1, 2]
+    for repository in resources("AWS::ECR::Repository").values():
+        text = repository["LifecyclePolicy"]["LifecyclePolicyText"]["Fn::Sub"]
+        rules = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["rules"]
+        assert [rule["rulePriority"] for rule in rules] == [1, 2]
 
 
 def test_images_cannot_be_overwritten(resources: Resources) -> None:
-    (repository,) = resources("AWS::ECR::Repository").values()
-    assert repository["ImageTagMutability"] == "IMMUTABLE"
-    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    repositories = resources("AWS::ECR::Repository").values()
+    assert len(repositories) == 2
+    for repository in repositories:
+        assert repository["ImageTagMutability"] == "IMMUTABLE"
+        assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+def test_buckets_are_private_versioned_and_take_tls_only(resources: Resources) -> None:
+    buckets = resources("AWS::S3::Bucket")
+    assert set(buckets) == {"data.ImageBucket", "runbooks.ReportBucket"}
+    for where, bucket in buckets.items():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, where
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, where
+        assert bucket["LifecycleConfiguration"]["Rules"][0]["Status"] == "Enabled", where
+        policy = resources("AWS::S3::BucketPolicy")[f"{where}Policy"]["PolicyDocument"]
+        (statement,) = policy["Statement"]
+        assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*"), where
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, where
+
+
+def test_a_schedule_may_start_one_task_with_its_own_roles(resources: Resources) -> None:
+    role = resources("AWS::IAM::Role")["runbooks.ScheduleRole"]
+    by_sid = {s["Sid"]: s for p in policies(role) for s in p["PolicyDocument"]["Statement"]}
+    assert by_sid["StartRunbook"]["Resource"] == {"Ref": "TaskDefinition"}
+    assert by_sid["GiveItsRoles"]["Condition"] == {
+        "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+    }
+    assert {a for s in by_sid.values() for a in listed(s["Action"])} == {
+        "ecs:RunTask",
+        "iam:PassRole",
+        "sqs:SendMessage",
+    }
+
+
+def test_a_schedule_runs_notebooks_as_json(resources: Resources) -> None:
+    for schedule in resources("AWS::Scheduler::Schedule").values():
+        text, values = schedule["Target"]["Input"]["Fn::Sub"]
+        joiner, _ = values["Notebooks"]["Fn::Join"]
+        body = text.replace("${Notebooks}", joiner.join(["a", "b"]))
+        (container,) = json.loads(body)["containerOverrides"]
+        assert container["command"][:4] == ["runbook", "run", "a", "b"]
+        assert "DeadLetterConfig" in schedule["Target"]
 
 
 def test_what_holds_state_says_what_happens_to_it(templates: Templates) -> None:
@@ -239,6 +309,8 @@ def test_what_holds_state_says_what_happens_to_it(templates: Templates) -> None:
         "AWS::ECR::Repository",
         "AWS::Logs::LogGroup",
         "AWS::RDS::DBInstance",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
         "AWS::SecretsManager::Secret",
     }
     for layer, template in templates.items():
