@@ -7,7 +7,7 @@ package knows nothing of the runbook or of AWS: it reads its environment
 
 from flask import Flask, Response, request
 
-from app import errors, health, images, orders, products, store, users
+from app import errors, health, images, limits, openapi, orders, products, proxies, store, users
 from app.config import Config
 from app.payload import BODY_LIMIT_BYTES
 
@@ -31,7 +31,9 @@ def create_app(config: Config) -> Flask:
     errors.init_app(app)
     app.before_request(_answer_preflight)
     app.after_request(_allow_any_origin)
-    for module in (health, products, orders, users, images):
+    limits.init_app(app, config.credential_limit, config.credential_limit_storage)
+    proxies.init_app(app, config.trusted_proxies, config.public_hosts)
+    for module in (health, products, orders, users, images, openapi):
         app.register_blueprint(module.bp)
     return app
 

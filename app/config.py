@@ -1,5 +1,6 @@
 """What the environment says about this service, read once."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from app.errors import StartError
 
 # RFC 7518, 3.2: an HS256 key has at least as many bits as the hash.
 _JWT_KEY_BYTES_MIN = 32
+_HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -24,6 +26,14 @@ class Config:
     """Products that the catalogue starts with."""
     log_level: str = "info"
     service_version: str = "dev"
+    credential_limit: str = "60 per minute"
+    """Attempts to sign up or log in, per client address."""
+    credential_limit_storage: str = field(default="memory://", repr=False)
+    """Where attempts are counted: in each process, or at an address of a shared storage."""
+    trusted_proxies: int = 0
+    """Load balancers in front whose X-Forwarded-For and -Proto are believed."""
+    public_hosts: tuple[str, ...] = ()
+    """Hosts that the service is known by; the request's own when none is given."""
     cpu_share: float | None = None
     """vCPUs this process may use, enforced by `throttle`; None leaves it to the platform."""
     cpu_stat: Path | None = None
@@ -49,6 +59,10 @@ class Config:
             ),
             log_level=_log_level(env.get("LOG_LEVEL", cls.log_level)),
             service_version=env.get("SERVICE_VERSION", cls.service_version),
+            credential_limit=env.get("CREDENTIAL_LIMIT", cls.credential_limit),
+            credential_limit_storage=env.get("CREDENTIAL_LIMIT_STORAGE", "memory://"),
+            trusted_proxies=_integer("TRUSTED_PROXIES", env.get("TRUSTED_PROXIES", "0"), 0, 9),
+            public_hosts=_hosts(env.get("PUBLIC_HOSTS", "")),
             cpu_share=None if share is None else _cpu_share(share),
             cpu_stat=None if stat is None else Path(stat),
         )
@@ -85,6 +99,16 @@ def _store_url(value: str) -> str:
             "STORE_URL is wrong: this service stores in SQLite only; give sqlite:///<path>"
         )
     return value
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise StartError(
+            f"PUBLIC_HOSTS is wrong: {value!r}; give host names such as shop.example.com, "
+            "with the port if it is not the usual one, and a comma between two"
+        )
+    return hosts
 
 
 def _log_level(value: str) -> str:

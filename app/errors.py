@@ -5,10 +5,12 @@
     └── RequestError         the request cannot be answered as asked
         ├── Malformed        400  the body cannot be read
         ├── AuthFailed       401
+        ├── Forbidden        403  somebody else's, and not an admin
         ├── NotFound         404  no such product, order or user
         ├── Conflict         409  the e-mail address is taken
         ├── TooLarge         413
-        └── Invalid          422  the body is read, its values are not acceptable
+        ├── Invalid          422  the body is read, its values are not acceptable
+        └── TooMany          429  too many attempts with credentials
 
 Error bodies are `{"error": {"message": ...}}`. The API this service stands in for
 answers three outcomes of its own routes (401, 404 of an entry, 409) as
@@ -16,12 +18,14 @@ answers three outcomes of its own routes (401, 404 of an entry, 409) as
 """
 
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from flask import Flask, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
+
+from app.answers import ErrorAnswer, Outcome
 
 
 class AppError(Exception):
@@ -36,15 +40,22 @@ class RequestError(AppError):
     """Becomes the answer: `status` and `body()`."""
 
     status: ClassVar[HTTPStatus]
+    answer: ClassVar[type] = ErrorAnswer
+    """Type of the body."""
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> ErrorAnswer | Outcome:
         return {"error": {"message": str(self)}}
+
+    def headers(self) -> dict[str, str]:
+        return {}
 
 
 class _Outcome(RequestError):
     """An outcome of a route, told in the short form."""
 
-    def body(self) -> dict[str, Any]:
+    answer = Outcome
+
+    def body(self) -> Outcome:
         return {"message": str(self)}
 
 
@@ -58,6 +69,10 @@ class AuthFailed(_Outcome):
     def __init__(self) -> None:
         # One text for every reason: the answer must not help a guesser.
         super().__init__("Auth failed")
+
+
+class Forbidden(RequestError):
+    status = HTTPStatus.FORBIDDEN
 
 
 class NotFound(_Outcome):
@@ -76,6 +91,17 @@ class Invalid(RequestError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+class TooMany(RequestError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many attempts; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
 def init_app(app: Flask) -> None:
     """Answer every error, expected or not, as JSON."""
     app.register_error_handler(RequestError, _request_error)
@@ -84,7 +110,7 @@ def init_app(app: Flask) -> None:
 
 
 def _request_error(error: RequestError) -> ResponseReturnValue:
-    return error.body(), error.status
+    return error.body(), error.status, error.headers()
 
 
 def _store_unavailable(error: OperationalError) -> ResponseReturnValue:
@@ -108,5 +134,5 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     return _body(_MESSAGES.get(status, status.phrase)), status
 
 
-def _body(message: str) -> dict[str, Any]:
+def _body(message: str) -> ErrorAnswer:
     return {"error": {"message": message}}

@@ -13,6 +13,7 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
 from app.errors import Invalid, TooLarge
+from app.operation import operation
 
 IMAGE_LIMIT_BYTES = 5 * 1024 * 1024
 """Largest image, inclusive."""
@@ -72,6 +73,7 @@ def current_images() -> ImageDirectory:
 
 
 @bp.get("/<name>")
+@operation("Show an image", bytes, media=("image/jpeg", "image/png"))
 def show(name: str) -> Response:
     response = send_from_directory(current_images().directory, name, max_age=_CACHE_S)
     response.cache_control.immutable = True

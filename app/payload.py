@@ -1,35 +1,47 @@
-"""Request bodies: read them, and take checked values out of them.
+"""What a request brings: its body and its query, read and checked.
 
-JSON and forms are accepted alike, so numbers may come as text and the other way
-round. Values that no store could keep are refused here, with 422.
+A JSON object or array and the fields of a form are taken alike.
 """
 
-import contextlib
-import json
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from app.errors import Invalid, Malformed
 
 BODY_LIMIT_BYTES = 100 * 1024
 """Largest body of a request without a file; more is answered 413."""
 
+_PROBLEMS_TOLD = 5
+_EXPECTED = {
+    "model_type": "expected an object with named fields",
+    "list_type": "expected a list of objects",
+}
 
-def read_body() -> Any:
-    """The body: a JSON object or array, or the fields of a form; {} when there is none.
+Model = TypeVar("Model", bound=BaseModel)
 
-    Raises Malformed for JSON that does not parse or is neither object nor array.
-    """
+
+def read_body(model: type[Model]) -> Model:
+    """The body as the model. Raises Malformed when it cannot be read, else Invalid."""
+    return _checked(model, _body())
+
+
+def read_query(model: type[Model]) -> Model:
+    """The query as the model; unknown names are ignored. Raises Invalid."""
+    return _checked(model, request.args.to_dict() if request.query_string else {})
+
+
+def _body() -> Any:
+    """The body: a JSON object or array, or the fields of a form; {} when there is none."""
     if not request.is_json:
         return request.form.to_dict()
     raw = request.get_data()
     if not raw:
         return {}
     try:
-        body = json.loads(raw)
-    except RecursionError:
-        raise Malformed("Malformed JSON: nested too deeply") from None
+        body = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise Malformed(f"Malformed JSON: {error}") from None
     if not isinstance(body, dict | list):
@@ -37,47 +49,19 @@ def read_body() -> Any:
     return body
 
 
-def read_fields() -> dict[str, Any]:
-    """The body as named fields; raises Invalid for an array."""
-    body = read_body()
-    if not isinstance(body, dict):
-        raise Invalid("expected an object with named fields")
-    return body
-
-
-def text(name: str, value: object, *, longest: int, shortest: int = 1) -> str:
-    """The value as text; raises Invalid when blank, too short or long, or not storable.
-
-    Lengths are in characters.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value.strip():
-        raise Invalid(f"{name} is required")
-    if not shortest <= len(value) <= longest:
-        raise Invalid(f"{name} must have {shortest} to {longest} characters")
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise Invalid(f"{name} has characters that cannot be stored")
-    return value
-
-
-def number(name: str, value: object, *, low: float, high: float) -> float:
-    """The value as a number from low to high; raises Invalid."""
-    if isinstance(value, str) and "_" not in value:
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not low <= value <= high  # NaN is in no range
-    ):
-        raise Invalid(f"{name} must be a number from {low:,.0f} to {high:,.0f}")
-    return float(value)
-
-
-def whole_number(name: str, value: object, *, low: int, high: int) -> int:
-    """The value as a whole number from low to high; raises Invalid."""
-    amount = number(name, value, low=low, high=high)
-    if not amount.is_integer():
-        raise Invalid(f"{name} must be a whole number")
-    return int(amount)
+def _checked(model: type[Model], values: Any) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # Without the values: a password may be among them.
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        told = [
+            ": ".join(
+                [
+                    *filter(None, [".".join(str(part) for part in problem["loc"])]),
+                    _EXPECTED.get(problem["type"]) or problem["msg"],
+                ]
+            )
+            for problem in problems[:_PROBLEMS_TOLD]
+        ]
+        raise Invalid("; ".join(told)) from None

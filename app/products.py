@@ -1,15 +1,20 @@
-"""Products: list, add, show, change, delete."""
+"""Products: list, add, show, change, delete.
 
-from typing import Any
+Whoever is signed up adds products, and changes and deletes those; an admin all.
+"""
 
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 
-from app.auth import login_required
-from app.errors import Invalid, NotFound
+from app import answers
+from app.auth import current_user, may_change, require_user_still
+from app.bodies import Changes, NameChange, NewProduct, Page, PriceChange
+from app.errors import Forbidden, Invalid, NotFound
 from app.images import IMAGE_LIMIT_BYTES, current_images
-from app.payload import BODY_LIMIT_BYTES, number, read_body, read_fields, text
+from app.operation import operation
+from app.paging import page_of, with_next_page
 from app.store import Product, find, session
 
 _IMAGE_FIELD = "productImage"
@@ -18,114 +23,148 @@ bp = Blueprint("products", __name__, url_prefix="/products")
 
 
 @bp.get("")
-def index() -> ResponseReturnValue:
-    products = session().scalars(select(Product).order_by(Product.id)).all()
-    return {
-        "count": len(products),
-        "products": [
-            {
-                "name": product.name,
-                "price": price_json(product),
-                "productImage": product.image,
-                "_id": product.id,
-                "request": _link_to(product.id),
-            }
-            for product in products
-        ],
-    }
+@operation("List the products, oldest first", answers.ProductList, query=Page)
+def index(query: Page) -> ResponseReturnValue:
+    # Columns, not entities, and one address to start from: this is the busiest route.
+    columns = select(Product.name, Product.price, Product.image, Product.id)
+    rows = session().execute(page_of(columns, Product.id, query)).all()
+    address = _address()
+    listed: list[answers.ListedProduct] = [
+        {
+            "name": name,
+            "price": price_json(price),
+            "productImage": image,
+            "_id": product_id,
+            "request": {"type": "GET", "url": f"{address}/{product_id}"},
+        }
+        for name, price, image, product_id in rows
+    ]
+    answer: answers.ProductList = {"count": len(listed), "products": listed}
+    return with_next_page(answer, query, [product["_id"] for product in listed])
 
 
 @bp.post("")
-@login_required
-def create() -> ResponseReturnValue:
-    if request.mimetype == "multipart/form-data":
-        request.max_content_length = IMAGE_LIMIT_BYTES + BODY_LIMIT_BYTES
-    fields = read_fields()
-    product = Product(name=_name(fields.get("name")), price=_price(fields.get("price")))
-    product.image = _receive_image()
+@operation(
+    "Add a product, with its image when sent as a multipart form",
+    answers.ProductCreated,
+    status=201,
+    login=True,
+    body=NewProduct,
+    upload=_IMAGE_FIELD,
+    upload_limit_bytes=IMAGE_LIMIT_BYTES,
+)
+def create(body: NewProduct) -> ResponseReturnValue:
+    product = Product(
+        name=body.name, price=body.price, image=_receive_image(), owner_id=current_user().id
+    )
     session().add(product)
-    session().commit()
-    return {
+    try:
+        session().commit()
+    except IntegrityError:
+        session().rollback()
+        require_user_still()
+        raise
+    answer: answers.ProductCreated = {
         "message": "Created product successfully",
         "createdProduct": {
-            "name": product.name,
-            "price": price_json(product),
+            "name": body.name,
+            "price": price_json(body.price),
             "_id": product.id,
             "request": _link_to(product.id),
         },
-    }, 201
+    }
+    return answer, 201
 
 
 @bp.get("/<product_id>")
+@operation("Show a product", answers.ProductShown, errors=(NotFound,))
 def show(product_id: str) -> ResponseReturnValue:
-    product = find(Product, product_id)
-    if product is None:
-        raise NotFound("No valid entry found for provided ID")
-    return {
+    product = _found(product_id)
+    answer: answers.ProductShown = {
         "product": {
             "_id": product.id,
             "name": product.name,
-            "price": price_json(product),
+            "price": price_json(product.price),
             "productImage": product.image,
         },
-        "request": {"type": "GET", "url": url_for("products.index", _external=True)},
+        "request": {"type": "GET", "url": _address()},
     }
+    return answer
 
 
 @bp.patch("/<product_id>")
-@login_required
-def change(product_id: str) -> ResponseReturnValue:
-    """Apply `[{"propName": name, "value": value}, ...]`; other names are ignored."""
-    changes = read_body()
-    if not isinstance(changes, list) or not all(isinstance(item, dict) for item in changes):
-        raise Invalid('expected a list of {"propName": name, "value": value}')
-    product = find(Product, product_id)
-    if product is None:
-        raise NotFound("No valid entry found for provided ID")
-    for item in changes:
-        match item.get("propName"):
-            case "name":
-                product.name = _name(item.get("value"))
-            case "price":
-                product.price = _price(item.get("value"))
+@operation(
+    "Change a product; properties that products do not have are ignored",
+    answers.ProductUpdated,
+    login=True,
+    body=Changes,
+    errors=(Forbidden, NotFound),
+)
+def change(product_id: str, body: Changes) -> ResponseReturnValue:
+    product = _own(product_id)
+    for item in body.root:
+        if isinstance(item, NameChange):
+            product.name = item.value
+        elif isinstance(item, PriceChange):
+            product.price = item.value
     session().commit()
-    return {"message": "Product updated", "request": _link_to(product_id)}
+    answer: answers.ProductUpdated = {
+        "message": "Product updated",
+        "request": _link_to(product_id),
+    }
+    return answer
 
 
 @bp.delete("/<product_id>")
-@login_required
+@operation("Delete a product", answers.ProductDeleted, login=True, errors=(Forbidden, NotFound))
 def remove(product_id: str) -> ResponseReturnValue:
+    product = _own(product_id)
     removed = session().execute(
-        delete(Product).where(Product.id == product_id).returning(Product.id)
+        delete(Product).where(Product.id == product.id).returning(Product.id)
     )
-    if removed.first() is None:
-        raise NotFound("No valid entry found for provided ID")
+    if removed.first() is None:  # deleted since it was looked up
+        raise _no_entry()
     session().commit()
-    return {
+    answer: answers.ProductDeleted = {
         "message": "Product deleted",
         "request": {
             "type": "POST",
-            "url": url_for("products.index", _external=True),
+            "url": _address(),
             "body": {"name": "String", "price": "Number"},
         },
     }
+    return answer
 
 
-def price_json(product: Product) -> float | int:
+def price_json(price: float) -> float | int:
     """The price as JSON shows numbers elsewhere: 12, not 12.0."""
-    return int(product.price) if product.price.is_integer() else product.price
+    return int(price) if price.is_integer() else price
 
 
-def _link_to(product_id: str) -> dict[str, Any]:
-    return {"type": "GET", "url": url_for("products.show", product_id=product_id, _external=True)}
+def _address() -> str:
+    return url_for("products.index", _external=True)
 
 
-def _name(value: object) -> str:
-    return text("name", value, longest=200)
+def _link_to(product_id: str) -> answers.Link:
+    return {"type": "GET", "url": f"{_address()}/{product_id}"}
 
 
-def _price(value: object) -> float:
-    return number("price", value, low=0, high=1e9)
+def _no_entry() -> NotFound:
+    return NotFound("No valid entry found for provided ID")
+
+
+def _found(product_id: str) -> Product:
+    product = find(Product, product_id)
+    if product is None:
+        raise _no_entry()
+    return product
+
+
+def _own(product_id: str) -> Product:
+    product = _found(product_id)
+    if not may_change(product.owner_id):
+        raise Forbidden("Only who added the product, or an admin, may do this")
+    return product
 
 
 def _receive_image() -> str | None:

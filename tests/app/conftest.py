@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, start
+from app import create_app, roles, start
 from app.config import Config
 
 SEEDED = 3
@@ -59,6 +60,31 @@ class AuthActions:
         assert answer.status_code == 200, answer.text
         self.headers = {"Authorization": f"Bearer {answer.json['token']}"}
         return self.headers
+
+
+    def user_id(self) -> str:
+        token = self.headers["Authorization"].split()[1]
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return str(claims["userId"])
+
+
+@pytest.fixture
+def other(client: FlaskClient) -> AuthActions:
+    """Another user who is signed up and logged in."""
+    actions = AuthActions(client, email="grace@example.com")
+    actions.signup()
+    actions.login()
+    return actions
+
+
+@pytest.fixture
+def admin(app: Flask) -> AuthActions:
+    """An admin who is logged in."""
+    actions = AuthActions(app.test_client(), email="admin@example.com")
+    actions.signup()
+    roles.set_role(app.extensions["store"], actions.email, "admin")
+    actions.login()
+    return actions
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import re
 from contextlib import contextmanager
 
 import pytest
@@ -99,9 +100,9 @@ def test_show(client, auth, product):
     }
 
 
-def test_an_order_outlives_its_product(client, auth, product):
+def test_an_order_outlives_its_product(client, auth, admin, product):
     order = _order(client, auth, productId=product["_id"]).json
-    client.delete(f"/products/{product['_id']}", headers=auth.headers)
+    client.delete(f"/products/{product['_id']}", headers=admin.headers)
     shown = client.get(order["request"]["url"], headers=auth.headers).json
     assert shown["order"]["product"] is None
     listed = client.get("/orders", headers=auth.headers).json["orders"][0]
@@ -126,6 +127,36 @@ def test_an_unknown_order_is_not_found(client, auth):
         for method in ("GET", "DELETE"):
             answer = client.open(f"/orders/{entry}", method=method, headers=auth.headers)
             assert (answer.status_code, answer.json) == (404, {"message": "Order not found"})
+
+
+def test_an_order_is_its_users_and_an_admins(client, auth, other, admin, product):
+    path = _order(client, auth, productId=product["_id"]).json["request"]["url"]
+    hidden = (404, {"message": "Order not found"})
+    for answer in (
+        client.get(path, headers=other.headers),
+        client.delete(path, headers=other.headers),
+    ):
+        assert (answer.status_code, answer.json) == hidden
+    assert client.get("/orders", headers=other.headers).json == {"count": 0, "orders": []}
+    assert client.get("/orders", headers=admin.headers).json["count"] == 1
+    assert client.get(path, headers=admin.headers).status_code == 200
+    assert client.delete(path, headers=admin.headers).status_code == 200
+
+
+def test_an_order_outlives_its_user_for_admins(client, auth, admin, product):
+    path = _order(client, auth, productId=product["_id"]).json["request"]["url"]
+    client.delete(f"/user/{auth.user_id()}", headers=auth.headers)
+    assert client.get(path, headers=admin.headers).status_code == 200
+
+
+def test_pages(client, auth, product):
+    for _ in range(3):
+        _order(client, auth, productId=product["_id"])
+    whole = client.get("/orders", headers=auth.headers).json["orders"]
+    first = client.get("/orders?limit=2", headers=auth.headers)
+    assert first.json == {"count": 2, "orders": whole[:2]}
+    following = re.fullmatch('<(.*)>; rel="next"', first.headers["Link"])[1]
+    assert client.get(following, headers=auth.headers).json == {"count": 1, "orders": whole[2:]}
 
 
 def test_the_list_costs_one_query_however_long(app, client, auth, product):

@@ -1,3 +1,4 @@
+import re
 from io import BytesIO
 
 import pytest
@@ -174,6 +175,41 @@ def test_delete(client, auth, product):
     }
     assert client.get(path).status_code == 404
     assert client.delete(path, headers=auth.headers).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_product_is_changed_by_who_added_it_or_an_admin(
+    client, auth, other, admin, product, method
+):
+    path = f"/products/{product['_id']}"
+    for who, status in ((other, 403), (admin, 200)):
+        answer = client.open(path, method=method, json=[], headers=who.headers)
+        assert answer.status_code == status
+    seeded = client.get("/products").json["products"][0]["_id"]
+    answer = client.open(f"/products/{seeded}", method=method, json=[], headers=auth.headers)
+    assert answer.status_code == 403
+    assert list(answer.json["error"]) == ["message"]
+
+
+def test_pages_stay_the_same_whatever_is_added(client, auth):
+    whole = client.get("/products").json["products"]
+    first = client.get("/products?limit=2")
+    assert first.json == {"count": 2, "products": whole[:2]}
+    _create(client, auth)
+    following = re.fullmatch('<(.*)>; rel="next"', first.headers["Link"])[1]
+    second = client.get(following)
+    assert second.json["products"][0] == whole[2]
+    assert second.json["count"] == 2
+    rest = client.get(f"/products?limit=3&after={whole[2]['_id']}")
+    assert rest.json["count"] == 1
+    assert "Link" not in rest.headers
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=abc"])
+def test_a_page_that_cannot_be_is_refused(client, query):
+    answer = client.get(f"/products?{query}")
+    assert answer.status_code == 422
+    assert query.split("=")[0] in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize("entry", [UNKNOWN, "abc"])

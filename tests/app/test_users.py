@@ -1,8 +1,12 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import argon2
 import pytest
+from sqlalchemy import select
 
-NEW = {"email": "grace@example.com", "password": "tester"}
+from app.store import User, session
+
+NEW = {"email": "grace@example.com", "password": "a fine secret"}
 FAILED = (401, {"message": "Auth failed"})
 
 
@@ -35,11 +39,13 @@ def test_an_address_is_taken_once_under_concurrency(app):
     [
         {"email": "nope"},
         {"email": "<x>a@b.co junk"},
+        {"email": "a@b.co\n"},
         {"email": None},
         {"password": None},
         {"password": ""},
         {"password": 123456},
-        {"password": "short"},
+        {"password": "7 chars"},
+        {"password": NEW["email"]},
         {"password": "x" * 257},
     ],
 )
@@ -58,19 +64,30 @@ def test_every_failed_login_looks_the_same(client, auth, body):
     assert (answer.status_code, answer.json) == FAILED
 
 
-def test_delete(client, auth):
-    client.post("/user/signup", json=NEW)
-    other = type(auth)(client, **NEW)
-    other.login()
-    user_id = _user_id(other.headers)
-    answer = client.delete(f"/user/{user_id}", headers=auth.headers)
+def test_one_deletes_oneself(client, auth):
+    answer = client.delete(f"/user/{auth.user_id()}", headers=auth.headers)
     assert (answer.status_code, answer.json) == (200, {"message": "User deleted"})
-    answer = client.delete(f"/user/{user_id}", headers=auth.headers)
-    assert (answer.status_code, answer.json) == (404, {"message": "User not found"})
+    assert client.post("/user/login", json=vars(auth) | {"client": 0}).status_code == 401
 
 
-def _user_id(headers):
-    import jwt
+def test_only_an_admin_deletes_others(client, auth, admin):
+    path = f"/user/{auth.user_id()}"
+    for stranger in (f"/user/{admin.user_id()}", "/user/5a1d2d000000000000000000", "/user/abc"):
+        assert client.delete(stranger, headers=auth.headers).status_code == 403
+    assert client.delete(path, headers=admin.headers).json == {"message": "User deleted"}
+    for gone in (path, "/user/abc", "/user/%00"):
+        answer = client.delete(gone, headers=admin.headers)
+        assert (answer.status_code, answer.json) == (404, {"message": "User not found"})
 
-    token = headers["Authorization"].split()[1]
-    return jwt.decode(token, options={"verify_signature": False})["userId"]
+
+def test_a_hash_of_older_settings_is_made_anew_at_login(app, client, auth):
+    older = argon2.PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+    with app.app_context():
+        user = session().scalar(select(User))
+        user.password_hash = older.hash(auth.password)
+        session().commit()
+    auth.login()
+    with app.app_context():
+        kept = session().scalar(select(User)).password_hash
+    assert "$m=7168,t=5,p=1$" in kept
+    auth.login()
