@@ -22,6 +22,8 @@ from runbook.errors import AwsCallFailed, StackNotFound
 _CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60
 )
+#: Links to objects need today's signature and the bucket's own region in their address.
+_S3_CONFIG = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
 #: The local region is on this machine: what refuses a connection there is not running.
 _LOCAL_CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5)
 
@@ -41,6 +43,8 @@ def client(environment: Environment, service: str, region_name: str = "") -> Any
 def _client(service: str, region_name: str, endpoint_url: str | None) -> Any:
     dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
     config = _LOCAL_CONFIG if endpoint_url else _CONFIG
+    if service == "s3":
+        config = config.merge(_S3_CONFIG)
     return boto3.client(
         service, region_name=region_name, endpoint_url=endpoint_url, config=config, **dummy
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 
 from runbook.cli.frame import emit, env_option, json_option, runs_option, say
-from runbook.environment import find_project, load_environment
-from runbook.errors import InputInvalid
-from runbook.runs import catalogue, display, record
+from runbook.environment import Environment, find_project, load_environment
+from runbook.errors import InputInvalid, RunbookError
+from runbook.runs import catalogue, display, publish, record
 from runbook.runs.console import Console, expected_durations
 from runbook.runs.execute import CELL_TIMEOUT_S
 from runbook.runs.report import write_report, write_run_page, write_runs_page
@@ -23,6 +24,21 @@ from runbook.runs.runner import (
 
 _parameters = click.option(
     "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A notebook's parameter."
+)
+_bucket = click.option(
+    "--bucket",
+    default="",
+    envvar=publish.BUCKET_VARIABLE,
+    help="The report bucket; that of the runbooks stack unless given.",
+)
+_hours = click.option(
+    "--expires",
+    "hours",
+    type=click.FloatRange(0, publish.LONGEST_LINK_H, min_open=True),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="How long the link works; never longer than the session that signs it.",
 )
 
 
@@ -80,6 +96,7 @@ def list_notebooks(name: str | None, as_json: bool) -> None:
 @click.option(
     "--cell-timeout", "cell_timeout_s", default=CELL_TIMEOUT_S, help="Seconds for one cell."
 )
+@click.option("--publish", "publishing", is_flag=True, help="Put the run into the report bucket.")
 @json_option
 def run(
     notebooks: tuple[str, ...],
@@ -90,6 +107,7 @@ def run(
     approve: str,
     runs_dir: Path | None,
     cell_timeout_s: float,
+    publishing: bool,
     as_json: bool,
 ) -> None:
     """Run notebooks, one after the other, into one run record.
@@ -97,11 +115,12 @@ def run(
     Exit code 0 fine, 1 a finding or a closed gate, 2 an error.
     """
     project = find_project()
-    load_environment(env, project)
+    environment = load_environment(env, project)
     common, own = read_parameter_file(file) if file else ({}, {})
     found = catalogue.find_all(project, notebooks)
     names = [notebook.name for notebook in found]
     root = runs_dir or record.runs_root(project)
+    run_dir = record.new_run_dir(root, env) if publishing else None
     request = RunRequest(
         notebooks=notebooks,
         env=env,
@@ -110,15 +129,39 @@ def run(
         dry_run=dry_run,
         approve=approve,
         root=root,
+        run_dir=run_dir,
         cell_timeout_s=cell_timeout_s,
     )
-    outcome = run_notebooks(request, Console(names, expected_durations(root, env)), project=project)
-    write_runs_page(root)
+    outcome, published = None, True
+    try:
+        outcome = run_notebooks(
+            request, Console(names, expected_durations(root, env)), project=project
+        )
+        write_runs_page(root)
+    finally:
+        # A run that broke or was stopped is the one that somebody will want to read.
+        if run_dir is not None and (run_dir / "run.json").is_file():
+            published = _try_to_publish(environment, run_dir)
+        elif run_dir is not None:
+            run_dir.rmdir()
     say(f"Verdict: {outcome.verdict.replace('_', ' ')}.")
     if outcome.summary.get("next"):
         say(f"Next: {outcome.summary['next']}")
     emit(dict(outcome.summary), as_json, lambda: str(outcome.run_dir / "index.html"))
-    raise click.exceptions.Exit(outcome.exit_code)
+    raise click.exceptions.Exit(outcome.exit_code if published else 2)
+
+
+def _try_to_publish(environment: Environment, run_dir: Path) -> bool:
+    """Publish a run that has ended; a refusal is told and does not hide how the run went."""
+    try:
+        planned = publish.plan(environment, run_dir, publish.bucket_of(environment))
+        publish.send(environment, planned)
+    except RunbookError as error:
+        say(f"Error: the run is not published: {error}")
+        return False
+    say(f"Published: {planned.uri}{publish.PAGE}")
+    say(f"To read it: runbook report link {planned.run_id} --env {environment.name}")
+    return True
 
 
 @click.group()
@@ -159,3 +202,78 @@ def report_open(run_id: str | None, runs_dir: Path | None) -> None:
     click.echo(str(chosen[0]))
     if not webbrowser.open(chosen[0].as_uri()):
         say("No browser could be started; open the file by hand.")
+
+
+@report.command("publish")
+@click.argument("run_id", required=False, default="")
+@env_option
+@runs_option
+@_bucket
+@_hours
+@click.option("--dry-run", is_flag=True, help="Say what would be sent; send nothing.")
+@json_option
+def report_publish(
+    run_id: str,
+    env: str,
+    runs_dir: Path | None,
+    bucket: str,
+    hours: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Put a run's folder, the latest unless named, into the report bucket; prints a link.
+
+    What the bucket has already is not sent again, so a publication that was cut off is finished
+    by the same command.
+    """
+    environment = load_environment(env)
+    run_dir = publish.find_run(
+        runs_dir or record.runs_root(environment.project), environment, run_id
+    )
+    planned = publish.plan(environment, run_dir, publish.bucket_of(environment, bucket))
+    size_mb = sum(file.size_bytes for file in planned.to_send) / 1e6
+    count = (
+        f"{len(planned.to_send)} of {len(planned.files)} files, {size_mb:.1f} MB, to {planned.uri}"
+    )
+    if dry_run:
+        say(f"DRY RUN: would send {count}")
+        rows = [
+            [file.state, file.size_bytes, file.content_type, file.key] for file in planned.files
+        ]
+        emit(
+            planned.to_dict(),
+            as_json,
+            lambda: display.text_table(["state", "bytes", "type", "key"], rows),
+        )
+        return
+    publish.send(environment, planned, lambda file: say(f"  {file.key}"))
+    say(f"Sent {count}")
+    made = publish.link(environment, planned.bucket, planned.run_id, hours=hours)
+    _tell_link(made, as_json, planned.to_dict())
+
+
+@report.command("link")
+@click.argument("run_id", required=False, default="")
+@env_option
+@_bucket
+@_hours
+@json_option
+def report_link(run_id: str, env: str, bucket: str, hours: float, as_json: bool) -> None:
+    """A link to a published run, the latest unless named, signed with your own session."""
+    environment = load_environment(env)
+    found = publish.bucket_of(environment, bucket)
+    _tell_link(publish.link(environment, found, run_id, hours=hours), as_json, {})
+
+
+def _tell_link(made: publish.Link, as_json: bool, data: dict[str, Any]) -> None:
+    say(f"The link opens one page, whole in itself, until {made.expires_at}. {made.caution}")
+    emit(
+        {
+            **data,
+            "link": made.url,
+            "link_expires_at": made.expires_at,
+            "link_ends_with_session": made.ends_with_session,
+        },
+        as_json,
+        lambda: made.url,
+    )

@@ -25,9 +25,6 @@ _LEVELS = (*_PROBLEMS, "ok", "note")
 
 def write_report(folder: Path) -> Path:
     """Make `report.html` from a notebook's folder. Raises InputInvalid without a result."""
-    # Imported here: nbconvert costs a second that `runbook list` need not pay.
-    from runbook.runs import cells
-
     result = _result(folder)
     result["findings"] = _gravest_first(result["findings"])
     content = _executed(folder)
@@ -44,7 +41,7 @@ def write_report(folder: Path) -> Path:
         result=result,
         facts=facts,
         parameters=list(result["parameters"].items()),
-        cells=list(cells.render(content)),
+        cells=_cells(content),
     )
 
 
@@ -53,10 +50,22 @@ def write_run_page(run_dir: Path) -> Path:
 
     Raises InputInvalid when the folder holds no run.
     """
+    return _write_run(run_dir, "index.html", whole=False)
+
+
+def write_whole_page(run_dir: Path) -> Path:
+    """Make `whole.html`: the run with everything its notebooks did, on one page without links out.
+
+    Raises InputInvalid when the folder holds no run.
+    """
+    return _write_run(run_dir, "whole.html", whole=True)
+
+
+def _write_run(run_dir: Path, name: str, *, whole: bool) -> Path:
     run = record.read_json(run_dir / "run.json")
     if not run:
         raise InputInvalid(f"{run_dir} holds no run", "it has no run.json", "name a run's folder")
-    steps = [_step(run_dir, item) for item in record.results(run_dir)]
+    steps = [_step(run_dir, item, whole=whole) for item in record.results(run_dir)]
     context = steps[0]["context"] if steps else {}
     facts = [
         *context.items(),
@@ -67,7 +76,7 @@ def write_run_page(run_dir: Path) -> Path:
     ]
     phases = run.get("phases") or {}
     return _write(
-        run_dir / "index.html",
+        run_dir / name,
         "run.html.j2",
         title=run.get("title") or f"Run on {run['env']}",
         run={"next": "", "commit": "", **run},
@@ -82,6 +91,7 @@ def write_run_page(run_dir: Path) -> Path:
         )
         if phases
         else "",
+        whole=whole,
     )
 
 
@@ -115,12 +125,13 @@ def took(seconds: float | None) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
-def _step(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
+def _step(run_dir: Path, result: dict[str, Any], *, whole: bool) -> dict[str, Any]:
     folder = run_dir / result["notebook"]
     content = _executed(folder)
     title, purposes = head(content)
     shown = [item for item in result["artifacts"] if item["kind"] in {"figure", "table"}]
     page = "report.html" if content["cells"] else "result.json"
+    link = f"#{result['notebook']}" if whole else f"{result['notebook']}/{page}"
     return {
         "notebook": result["notebook"],
         "title": title or result["notebook"],
@@ -128,11 +139,20 @@ def _step(run_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
         "context": result["context"],
         "verdict": result["verdict"],
         "took": took(result["duration_s"]),
-        "link": f"{result['notebook']}/{page}",
+        "link": link,
+        "parameters": list(result["parameters"].items()),
+        "cells": _cells(content) if whole else [],
         "findings": _gravest_first(result["findings"]),
         "highlights": [_artifact(folder, item) for item in shown if item["highlight"]],
         "shown": [_artifact(folder, item) for item in shown if not item["highlight"]],
     }
+
+
+def _cells(content: Mapping[str, Any]) -> list[Markup]:
+    # Imported here: nbconvert costs a second that `runbook list` need not pay.
+    from runbook.runs import cells
+
+    return list(cells.render(content))
 
 
 def _artifact(folder: Path, item: Mapping[str, Any]) -> Markup:
