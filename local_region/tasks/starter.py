@@ -112,6 +112,8 @@ class TaskStarter:
 
     def _region_environment(self) -> dict[str, str]:
         return {
+            # Where the region's state is: a runbook that runs as a task looks there, too.
+            "RUNBOOK_LOCAL_REGION_DIR": str(self._context.directory.resolve()),
             "AWS_ENDPOINT_URL": self._context.endpoint_url,
             "AWS_REGION": self._context.region,
             "AWS_DEFAULT_REGION": self._context.region,
