@@ -8,10 +8,11 @@ READY  := $(VENV)/.ready
 SERVICE_PACKAGES := argon2 blinker click flask granian itsdangerous jinja2 jwt markupsafe sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types test e2e scenarios image push lab docs lock clean
+.PHONY: help setup demo check lint types test e2e scenarios image push lab docs lock clean \
+	create change approve delete outputs status diff drift last-create-failure last-update-failure
 
 help: ## List the verbs
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 setup: $(READY) ## Create .venv from requirements.lock
 
@@ -41,8 +42,12 @@ lint: $(READY) ## Style, imports, Dockerfile, templates
 types: $(READY) ## Type check
 	$(BIN)/mypy
 
-test: $(READY) ## Unit tests
+test: $(READY) ## Unit tests; with ENV=... ask that environment's endpoint
+ifeq ($(origin ENV),command line)
+	@$(BIN)/runbook test $(ENV) $(DRY)
+else
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not e2e and not scenario"
+endif
 
 e2e: $(READY) ## End-to-end tests on a local region of their own
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "e2e and not scenario"
@@ -55,6 +60,43 @@ image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BAS
 
 push: $(READY) ## Send the image to an environment's registry: make push ENV=dev [TARGET=runbook]
 	$(BIN)/runbook image push --env $(or $(ENV),local) --target $(or $(TARGET),service) $(if $(DRY_RUN),--dry-run)
+
+# The verbs of an environment: ENV=dev, and NAME=... where a change is meant. DRY_RUN=1 says what
+# would be done and does nothing. Each is the `runbook` command of the same name.
+DRY  = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+WHERE = $(or $(ENV),$(error which environment? ENV=local, say))
+WHAT = $(or $(NAME),$(error which change? NAME=..., a name of your choice))
+GIVEN = $(if $(DIGEST),--approve $(DIGEST)) $(DRY)
+
+create: $(READY) ## Create the missing stacks: make create ENV=... [DIGEST=...] [IMAGE=...]
+	@$(BIN)/runbook create $(WHERE) $(if $(IMAGE),--image $(IMAGE)) $(GIVEN)
+
+change: $(READY) ## Review what would change: make change ENV=... NAME=... [IMAGE=...]
+	@$(BIN)/runbook change $(WHERE) $(WHAT) $(if $(IMAGE),--image $(IMAGE)) $(DRY)
+
+approve: $(READY) ## Execute exactly that: make approve ENV=... NAME=...
+	@$(BIN)/runbook approve $(WHERE) $(WHAT) $(if $(DIGEST),--digest $(DIGEST)) $(DRY)
+
+delete: $(READY) ## Delete an environment's stacks: make delete ENV=... [DIGEST=...]
+	@$(BIN)/runbook delete $(WHERE) $(GIVEN)
+
+outputs: $(READY) ## Every output as JSON, with ServiceUrl
+	@$(BIN)/runbook outputs $(WHERE) $(DRY)
+
+status: $(READY) ## Every stack's status
+	@$(BIN)/runbook status $(WHERE) $(DRY)
+
+diff: $(READY) ## Configuration against deployed; exit code 1 when they differ
+	@$(BIN)/runbook diff $(WHERE) $(DRY)
+
+drift: $(READY) ## What was changed by hand; exit code 1 when anything was
+	@$(BIN)/runbook drift $(WHERE) $(DRY)
+
+last-create-failure: $(READY) ## Why the last creation failed, root cause first
+	@$(BIN)/runbook last-create-failure $(WHERE) $(DRY)
+
+last-update-failure: $(READY) ## Why the last update failed, root cause first
+	@$(BIN)/runbook last-update-failure $(WHERE) $(DRY)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

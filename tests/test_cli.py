@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 import runbook.cli.deploy
+import runbook.cli.looks
 import runbook.cli.runs
 from runbook import region
 from runbook.cli import main
@@ -171,7 +172,7 @@ def test_every_end_has_its_exit_code(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(runbook.cli.deploy.stacks_package, "last_failures", fail)
+    monkeypatch.setattr(runbook.cli.looks.stacks_package, "last_failures", fail)
     answer = runbook_command("failures", "local")
     assert answer.code == code
     assert words in answer.err

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import click
 
-from runbook.cli.deploy import failures, stacks, thresholds
+from runbook.cli.deploy import stacks, thresholds
 from runbook.cli.doctor import doctor
 from runbook.cli.frame import guarded
 from runbook.cli.image import image
 from runbook.cli.load import load
 from runbook.cli.local import local
+from runbook.cli.looks import LOOKS
 from runbook.cli.runs import demo, list_notebooks, report, run
+from runbook.cli.verbs import VERBS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,9 +38,10 @@ for command in (
     report,
     load,
     thresholds,
-    failures,
     stacks,
     image,
+    *LOOKS,
+    *VERBS,
 ):
     cli.add_command(command)
 

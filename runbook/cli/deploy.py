@@ -1,4 +1,4 @@
-"""`runbook stacks`, `failures`, `thresholds`: reading what is deployed and configured."""
+"""`runbook stacks`, `thresholds`: reading what is deployed and configured."""
 
 from __future__ import annotations
 
@@ -56,26 +56,6 @@ def outputs(env: str, layer: str, as_json: bool) -> None:
     """The outputs of one layer's stack."""
     found = aws.outputs(load_environment(env), layer)
     emit(found, as_json, lambda: display.text_table(["output", "value"], list(found.items())))
-
-
-@click.command()
-@_environment
-@json_option
-def failures(env: str, as_json: bool) -> None:
-    """The last failed create and update of the environment, root cause first."""
-    found = stacks_package.last_failures(load_environment(env))
-    if not found:
-        say(f"No failed create or update in {env}.")
-    lines = [
-        line
-        for failure in found
-        for line in (
-            f"{failure.layer}: the last {failure.operation} that failed",
-            f"  root cause  {failure.root}",
-            *(f"  then        {event}" for event in failure.cascade),
-        )
-    ]
-    emit([failure.to_dict() for failure in found], as_json, lambda: "\n".join(lines))
 
 
 @click.command()

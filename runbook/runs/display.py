@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from runbook.stacks.explain import review_diff
 from runbook.stacks.review import Review
 
 #: What stands right-aligned, also when it comes as text from a file.
@@ -124,6 +125,7 @@ def review_text(review: Review) -> str:
             [[layer.layer, layer.operation, len(layer.changes)] for layer in review.layers],
         ),
         text_table(columns, [list(row.values()) for row in rows]),
+        review_diff(review),
         *(f"!! {warning}" for warning in review.warnings()),
         f"Digest {review.short_digest}",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -27,7 +27,10 @@ HEALTHY = frozenset(
 
 @dataclass(frozen=True)
 class Deployed:
-    """Status, parameters, tags and outputs of a stack."""
+    """Status, parameters, tags and outputs of a stack.
+
+    `parameters` are as resolved, `given` as handed in (they differ for SSM parameter types).
+    """
 
     stack_name: str
     status: str
@@ -35,6 +38,7 @@ class Deployed:
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
     outputs: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
@@ -66,6 +70,10 @@ def describe(cloudformation: Any, stack_name: str) -> Deployed | None:
             for item in stack.get("Parameters", [])
         },
         tags={item["Key"]: item["Value"] for item in stack.get("Tags", [])},
+        given={
+            item["ParameterKey"]: item.get("ParameterValue", "")
+            for item in stack.get("Parameters", [])
+        },
         outputs={item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])},
     )
 

@@ -29,6 +29,9 @@ from runbook.errors import InputInvalid, RunbookError, StackFailed
 #: Gives the value of an output by stack name and key, or None while the stack lacks it.
 OutputLookup = Callable[[str, str], str | None]
 
+#: What our templates may do, as Sceptre allows it too.
+CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
+
 #: Where Sceptre keeps a stack's values before it resolves them.
 _CONTAINERS = (
     "_parameters",
@@ -71,11 +74,7 @@ class Layer:
             ],
             "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
             "NotificationARNs": list(self.notifications),
-            "Capabilities": [
-                "CAPABILITY_IAM",
-                "CAPABILITY_NAMED_IAM",
-                "CAPABILITY_AUTO_EXPAND",
-            ],
+            "Capabilities": list(CAPABILITIES),
             **role,
         }
 

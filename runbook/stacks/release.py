@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from botocore.exceptions import ClientError
+
+from runbook.aws import client, outputs
 from runbook.ecs.image import ServiceImage, publish, published
 from runbook.environment import Environment
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, StackNotFound
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome, apply
 from runbook.stacks.review import Review
-from runbook.stacks.service_image import TAG, in_local_region, source_image, source_reference
+from runbook.stacks.service_image import TAG, runs_processes, source_image, source_reference
 
 _SERVICE, _REGISTRY, _PARAMETER = "service", "registry", "ImageReference"
 
 
 @dataclass(frozen=True)
 class Release:
-    """An image by reference ("@sha256:..." or ":tag"), and the image itself if built here."""
+    """An image by digest ("@sha256:..."), and the image itself if built here."""
 
     reference: str
     image: ServiceImage | None
@@ -47,7 +50,7 @@ class Release:
 
 def choose(environment: Environment, given: str = "") -> Release:
     """The image to deploy: the given reference, in the local region the source as it is,
-    else the one that the configuration names.
+    else the one that the configuration names. A tag is turned into what it means now.
 
     Raises InputInvalid for a malformed reference, and when there is none.
     """
@@ -58,8 +61,8 @@ def choose(environment: Environment, given: str = "") -> Release:
                 "it names neither a digest nor a tag",
                 "give @sha256:DIGEST (or :TAG)",
             )
-        return Release(given, None)
-    if in_local_region(environment):
+        return Release(_by_digest(environment, given), None)
+    if runs_processes(environment):
         image = source_image(environment)
         return Release(image.reference, image)
     configured = read_parameter(config_file(environment, _SERVICE), _PARAMETER)
@@ -73,7 +76,25 @@ def choose(environment: Environment, given: str = "") -> Release:
             f"`runbook stacks outputs {environment.name} registry` names, "
             "then run this with -p image=@sha256:DIGEST",
         )
-    return Release(configured, None)
+    return Release(_by_digest(environment, configured), None)
+
+
+def _by_digest(environment: Environment, reference: str) -> str:
+    """The reference that means the same for ever. Raises InputInvalid for an unknown tag."""
+    if reference.startswith("@"):
+        return reference
+    try:
+        repository = outputs(environment, "registry")["RepositoryName"]
+        found = client(environment, "ecr").describe_images(
+            repositoryName=repository, imageIds=[{"imageTag": reference[1:]}]
+        )
+    except (StackNotFound, ClientError) as error:
+        raise InputInvalid(
+            f"Image {reference} is not in the registry of {environment.name}",
+            str(error),
+            "push it first, or name one that is there with -p image=@sha256:DIGEST",
+        ) from error
+    return f"@{found['imageDetails'][0]['imageDigest']}"
 
 
 def roll_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,8 @@ from typing import Any, Protocol
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
 from runbook.stacks.changesets import Change
-from runbook.stacks.diff import LayerDiff
+from runbook.stacks.diff import LayerDiff, ValueChange
+from runbook.stacks.effect import effect
 
 #: As many digits of a digest are shown, and enough to approve with.
 DIGEST_DIGITS = 16
@@ -91,6 +93,7 @@ class Review:
                 "type": change.resource_type,
                 "replacement": change.replacement or "-",
                 "because of": ", ".join(change.causes),
+                "effect": effect(change),
                 "attention": attention(change),
             }
             for layer in self.layers
@@ -128,10 +131,47 @@ class Review:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Review:
+        """What `to_dict` gave. Raises InputInvalid for anything else."""
+        try:
+            layers = tuple(_layer_review(item) for item in content["layers"])
+            return cls(content["environment"], layers, content["digest"])
+        except (KeyError, TypeError) as error:
+            raise InputInvalid(
+                "This is no review", f"it lacks or garbles {error}", "make it again"
+            ) from error
+
     def save(self, path: Path) -> Path:
         """Write review.json."""
         path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         return path
+
+
+def _layer_review(item: Mapping[str, Any]) -> LayerReview:
+    values = {
+        kind: tuple(ValueChange(**value) for value in item["diff"][kind])
+        for kind in ("parameters", "tags")
+    }
+    changes = tuple(
+        Change(
+            change["logical_id"],
+            change["resource_type"],
+            change["action"],
+            change["replacement"],
+            tuple(change["causes"]),
+        )
+        for change in item["changes"]
+    )
+    return LayerReview(
+        item["layer"],
+        item["stack_name"],
+        item["operation"],
+        changes,
+        LayerDiff(item["diff"]["template"], values["parameters"], values["tags"]),
+        tuple(item["waits_for"]),
+        item["base"],
+    )
 
 
 def attention(change: Change) -> str:

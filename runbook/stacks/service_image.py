@@ -1,7 +1,8 @@
 """`!service_image` and `!publish_service_image`: plain Sceptre launches the source as it is.
 
-In the local region the image of `app/` is known by its content and pushed just before the
-service stack needs it. In AWS it has to have been pushed under its content's tag.
+Where the local region's tasks are processes, the image of `app/` is known by its content and
+pushed just before the service stack needs it. Everywhere else, containers in the local region
+included, `make image` and `make push` must have put it under its content's tag.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sceptre.resolvers import Resolver
 
 from runbook import region
 from runbook.aws import client, outputs
+from runbook.ecs.dockerfile import content_tag
 from runbook.ecs.image import ServiceImage, build, publish
 from runbook.environment import Environment, load_environment
 from runbook.errors import InputInvalid, StackNotFound
@@ -34,9 +36,9 @@ class PublishServiceImage(Hook):  # type: ignore[misc]  # untyped base
     """`!publish_service_image`: puts that image into the local region's registry."""
 
     def run(self) -> None:
-        """Push it if it is not there; nothing outside the local region."""
+        """Push it if it is not there; nothing where tasks are containers."""
         environment = _environment_of(self.stack.name)
-        if in_local_region(environment):
+        if runs_processes(environment):
             publish(environment, source_image(environment))
 
 
@@ -48,6 +50,13 @@ def in_local_region(environment: Environment) -> bool:
     return state is not None and state.endpoint_url == endpoint
 
 
+def runs_processes(environment: Environment) -> bool:
+    """Whether tasks are processes of this machine's Python: their image is made on the spot."""
+    state = region.running()
+    containers = state is not None and state.tasks == "containers"
+    return in_local_region(environment) and not containers
+
+
 def source_image(environment: Environment) -> ServiceImage:
     """The image of the project's `app/` as it is now."""
     return build(environment.project / "app")
@@ -56,11 +65,10 @@ def source_image(environment: Environment) -> ServiceImage:
 def source_reference(environment: Environment) -> str:
     """What to deploy so that the source as it is now runs.
 
-    Raises InputInvalid when an environment in AWS does not have that image yet.
+    Raises InputInvalid when the registry does not have that image yet.
     """
-    image = source_image(environment)
-    if in_local_region(environment):
-        return image.reference
+    if runs_processes(environment):
+        return source_image(environment).reference
     try:
         registry = outputs(environment, "registry")
     except StackNotFound as error:
@@ -69,18 +77,31 @@ def source_reference(environment: Environment) -> str:
             "its registry does not exist yet",
             f"create it: cd sceptre && sceptre launch {environment.name}/registry.yaml",
         ) from error
+    wanted = content_tag(environment.project, "service")
     try:
-        found = client(environment, "ecr").describe_images(
-            repositoryName=registry["RepositoryName"], imageIds=[{"imageTag": image.tag}]
-        )
+        pages = client(environment, "ecr").get_paginator("describe_images")
+        found = [
+            (image["imagePushedAt"], image["imageDigest"])
+            for page in pages.paginate(
+                repositoryName=registry["RepositoryName"], filter={"tagStatus": "TAGGED"}
+            )
+            for image in page["imageDetails"]
+            if any(tag.startswith(f"{wanted}-") for tag in image["imageTags"])
+        ]
     except (ClientError, BotoCoreError) as error:
-        name = f"{registry['RepositoryUri']}:{image.tag}"
         raise InputInvalid(
             f"{environment.name} has no image of this source to run",
-            f"{name}: {error}",
-            f"docker build -t {name} . && docker push {name}",
+            f"{registry['RepositoryUri']} cannot be read: {error}",
+            "check credentials and rights",
         ) from error
-    return f"@{found['imageDetails'][0]['imageDigest']}"
+    if not found:
+        raise InputInvalid(
+            f"{environment.name} has no image of this source to run",
+            f"{registry['RepositoryUri']} has no tag {wanted}-*",
+            f"make image && make push ENV={environment.name}",
+        )
+    # The same source on several bases: the newest.
+    return f"@{max(found)[1]}"
 
 
 def _environment_of(stack: str) -> Environment:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
@@ -81,11 +82,27 @@ def test_elsewhere_the_configuration_or_the_caller_names_the_image(
     dev = replace(configured, name="dev")
     with pytest.raises(InputInvalid, match=r"dev has no image to run.*docker build"):
         release.choose(dev)
-    assert release.choose(dev, ":v1") == Release(":v1", None)
     Release("@sha256:ab", None).write(dev)
     assert release.choose(dev).reference == "@sha256:ab"
     with pytest.raises(InputInvalid, match="neither a digest nor a tag"):
         release.choose(dev, "v1")
+
+
+def test_a_tag_is_turned_into_the_digest_it_means_now(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Registry:
+        def describe_images(self, repositoryName: str, imageIds: list[dict[str, str]]) -> Any:  # noqa: N803
+            if imageIds != [{"imageTag": "v1"}]:
+                error = {"Error": {"Code": "ImageNotFoundException", "Message": "none"}}
+                raise ClientError(error, "DescribeImages")
+            return {"imageDetails": [{"imageDigest": "sha256:ef"}]}
+
+    monkeypatch.setattr(release, "client", lambda environment, service: Registry())
+    monkeypatch.setattr(release, "outputs", lambda environment, layer: {"RepositoryName": "shop"})
+    assert release.choose(environment, ":v1") == Release("@sha256:ef", None)
+    with pytest.raises(InputInvalid, match=r"Image :v2 is not in the registry of local"):
+        release.choose(environment, ":v2")
 
 
 def test_the_image_is_there_before_the_service(configured: Environment, told: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from runbook.ecs.dockerfile import content_tag
 from runbook.environment import Environment
 from runbook.errors import InputInvalid, StackNotFound
 from runbook.stacks import release, service_image
@@ -20,12 +21,16 @@ class Registry:
     def __init__(self, tags: dict[str, str]) -> None:
         self.tags = tags
 
-    def describe_images(self, repositoryName: str, imageIds: list[dict[str, str]]) -> Any:  # noqa: N803
-        tag = imageIds[0]["imageTag"]
-        if tag not in self.tags:
-            error = {"Error": {"Code": "ImageNotFoundException", "Message": f"no {tag}"}}
-            raise ClientError(error, "DescribeImages")
-        return {"imageDetails": [{"imageDigest": self.tags[tag]}]}
+    def get_paginator(self, name: str) -> Any:
+        assert name == "describe_images"
+        return self
+
+    def paginate(self, repositoryName: str, filter: dict[str, str]) -> Any:  # noqa: N803
+        if "refused" in self.tags:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "Describe")
+        for number, (tag, digest) in enumerate(self.tags.items()):
+            image = {"imagePushedAt": number, "imageTags": [tag], "imageDigest": digest}
+            yield {"imageDetails": [image]}
 
 
 @pytest.fixture
@@ -33,6 +38,7 @@ def dev(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> Environmen
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     (environment.project / "app").mkdir()
     (environment.project / "app" / "__main__.py").write_text("1\n")
+    (environment.project / "Dockerfile").write_text("FROM x\n")
     found = replace(environment, name="dev")
     monkeypatch.setattr(service_image, "load_environment", lambda name: replace(found, name=name))
     use_registry(monkeypatch, {})
@@ -63,13 +69,36 @@ def test_in_the_local_region_the_content_is_the_reference(dev: Environment) -> N
 def test_in_aws_the_tag_of_the_content_decides(
     dev: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_registry(monkeypatch, {service_image.source_image(dev).tag: "sha256:ab"})
+    tag = content_tag(dev.project, "service")
+    use_registry(
+        monkeypatch,
+        {f"{tag}-1": "sha256:zz", f"{tag}-2": "sha256:ab", f"src-other-{tag}": "sha256:cd"},
+    )
     assert ServiceImageResolver(stack=stack("dev/service")).resolve() == "@sha256:ab"
 
 
+def test_where_tasks_are_containers_the_local_region_is_like_aws(
+    dev: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = SimpleNamespace(endpoint_url="http://127.0.0.1:4566", tasks="containers")
+    monkeypatch.setattr(service_image.region, "running", lambda: state)
+    monkeypatch.setattr(service_image, "publish", pytest.fail)
+    tag = content_tag(dev.project, "service")
+    use_registry(monkeypatch, {f"{tag}-1": "sha256:ab"})
+    assert ServiceImageResolver(stack=stack("local/service")).resolve() == "@sha256:ab"
+    PublishServiceImage(stack=stack("local/service")).run()
+
+
+def test_a_registry_that_refuses_is_an_error(
+    dev: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_registry(monkeypatch, {"refused": ""})
+    with pytest.raises(InputInvalid, match="cannot be read"):
+        service_image.source_reference(dev)
+
+
 def test_an_image_that_was_not_pushed_names_the_commands(dev: Environment) -> None:
-    tag = service_image.source_image(dev).tag
-    with pytest.raises(InputInvalid, match=rf"docker build -t host/shop:{tag}"):
+    with pytest.raises(InputInvalid, match="make image && make push ENV=dev"):
         service_image.source_reference(dev)
 
 
@@ -97,7 +126,7 @@ def test_only_the_local_region_is_pushed_to_by_the_hook(
 def test_another_environment_on_the_local_region_counts_as_local(
     dev: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = SimpleNamespace(endpoint_url="http://127.0.0.1:4566")
+    state = SimpleNamespace(endpoint_url="http://127.0.0.1:4566", tasks="processes")
     monkeypatch.setattr(service_image.region, "running", lambda: state)
     assert not service_image.in_local_region(dev)
     monkeypatch.setenv("AWS_ENDPOINT_URL", state.endpoint_url)
@@ -110,5 +139,5 @@ def test_a_deployment_asks_the_same_question(
     (dev.sceptre_dir / "config" / "dev").symlink_to(dev.sceptre_dir / "config" / "local")
     path = config_file(dev, "service")
     path.write_text(path.read_text() + f"  ImageReference: {service_image.TAG}\n")
-    use_registry(monkeypatch, {service_image.source_image(dev).tag: "sha256:cd"})
+    use_registry(monkeypatch, {f"{content_tag(dev.project, 'service')}-1": "sha256:cd"})
     assert release.choose(dev).reference == "@sha256:cd"

@@ -1,0 +1,97 @@
+"""A whole deployment: roll out, wait until the service is stable, ask it, go back if it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runbook.aws import outputs
+from runbook.ecs import service, smoke
+from runbook.ecs.smoke import Answer
+from runbook.environment import Environment
+from runbook.errors import RunbookError, StackFailed
+from runbook.stacks import restore
+from runbook.stacks.following import OnEvent
+from runbook.stacks.launch import LayerOutcome
+from runbook.stacks.lock import held
+from runbook.stacks.release import Release, roll_out
+from runbook.stacks.review import Review
+
+#: What is asked of the service when a deployment is done.
+SMOKE_PATH = "/products"
+_SERVICE = "service"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What was done, and what the service answered then."""
+
+    outcomes: tuple[LayerOutcome, ...]
+    answer: Answer
+
+
+def deliver(
+    environment: Environment,
+    review: Review,
+    release: Release,
+    *,
+    allowed: frozenset[tuple[str, str]],
+    smoke_path: str = SMOKE_PATH,
+    smoke_timeout_s: float = 30.0,
+    on_event: OnEvent | None = None,
+    tell: Tell = print,
+) -> Delivery:
+    """Apply what was reviewed and see the service answer, under the environment's lock.
+
+    When a changed service does not become stable or does not answer, its stack gets its former
+    template and parameters back, so the former task definition's content, and its
+    configuration file its former text.
+
+    Raises StackFailed, saying what was put back, and what `roll_out` raises.
+    """
+    with held(environment, tell=tell):
+        before = restore.take(environment, _SERVICE)
+        outcomes = roll_out(environment, review, release, allowed=allowed, on_event=on_event)
+        try:
+            answer = check(environment, smoke_path, smoke_timeout_s, tell)
+        except RunbookError as error:
+            changed = any(o.layer == _SERVICE and o.result == "updated" for o in outcomes)
+            if before is None or not changed:
+                raise StackFailed(
+                    f"The service of {environment.name} does not work",
+                    f"{error.what}: {error.why}",
+                    "this deployment brought no other version to go back to; read its tasks' logs",
+                ) from error
+            tell(f"The service does not work ({error.why}): its stack goes back to what it was.")
+            restore.restore(environment, before, on_event=on_event)
+            check(environment, SMOKE_PATH, smoke_timeout_s, tell)
+            raise StackFailed(
+                f"The deployment to {environment.name} was undone",
+                f"{error.what}: {error.why}",
+                "the former version serves again and service.yaml names it; mend the new one",
+            ) from error
+    return Delivery(outcomes, answer)
+
+
+def check(
+    environment: Environment,
+    path: str = SMOKE_PATH,
+    timeout_s: float = 30.0,
+    tell: Tell = print,
+) -> Answer:
+    """Wait until the service is stable, then ask it.
+
+    Raises StackFailed, AwsCallFailed.
+    """
+    seen: list[str] = []
+
+    def on_wait(found: service.Service) -> None:
+        if seen[-1:] != [found.summary]:
+            seen.append(found.summary)
+            tell(found.summary)
+
+    service.wait_stable(environment, on_wait=on_wait)
+    url = outputs(environment, "balancer")["ServiceUrl"]
+    return smoke.smoke_check(f"{url}{path}", timeout_s=timeout_s)

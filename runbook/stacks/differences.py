@@ -1,0 +1,27 @@
+"""Configuration against what is deployed, without asking CloudFormation to work anything out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runbook.aws import client
+from runbook.environment import Environment
+from runbook.stacks.deployed import describe, output_lookup, template_body
+from runbook.stacks.diff import LayerDiff, diff
+from runbook.stacks.layers import aws_variables, load_layers
+
+
+def differences(
+    environment: Environment, layers: Sequence[str] | None = None
+) -> dict[str, LayerDiff]:
+    """Each layer's difference, in launch order; a missing stack differs in everything."""
+    found = {}
+    with aws_variables(environment):
+        for layer in load_layers(environment, layers, lookup=output_lookup(environment)):
+            region = environment.region_of(layer.name)
+            cloudformation = client(environment, "cloudformation", region)
+            stack = describe(cloudformation, layer.stack_name)
+            there = stack is not None and stack.exists
+            body = template_body(cloudformation, layer.stack_name) if there else ""
+            found[layer.name] = diff(layer, stack if there else None, body)
+    return found

@@ -1,0 +1,126 @@
+"""Drift: what was changed behind CloudFormation's back, found by its own detection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runbook.aws import client
+from runbook.environment import LAYERS, Environment
+from runbook.errors import AwsCallFailed
+from runbook.stacks.deployed import describe
+from runbook.stacks.waiting import Waiter, waiter_for
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """One resource that is not as its template says: `status` is MODIFIED or DELETED.
+
+    `differences` are "path: wanted -> found"; a deleted resource has none.
+    """
+
+    logical_id: str
+    resource_type: str
+    status: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LayerDrift:
+    """One stack's detection: how many resources were compared, and which types cannot be."""
+
+    layer: str
+    stack_name: str
+    checked: int
+    unchecked: tuple[str, ...]
+    drifted: tuple[Drifted, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def detect(environment: Environment, *, waiter: Waiter | None = None) -> tuple[LayerDrift, ...]:
+    """Have CloudFormation compare every stack of the environment with what is really there.
+
+    Raises AwsCallFailed when a detection fails: no answer is not the answer "no drift".
+    """
+    patience = waiter or waiter_for(environment)
+    found = []
+    for layer in LAYERS:
+        cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+        stack_name = environment.stack_name(layer)
+        stack = describe(cloudformation, stack_name)
+        if stack is not None and stack.exists:
+            found.append(_detect(cloudformation, layer, stack_name, patience))
+    return tuple(found)
+
+
+def _detect(cloudformation: Any, layer: str, stack_name: str, waiter: Waiter) -> LayerDrift:
+    detection = cloudformation.detect_stack_drift(StackName=stack_name)["StackDriftDetectionId"]
+    state: dict[str, Any] = {}
+    for _ in waiter.looks(f"The drift detection of {stack_name}"):
+        state = waiter.ask(
+            lambda: cloudformation.describe_stack_drift_detection_status(
+                StackDriftDetectionId=detection
+            )
+        )
+        if state["DetectionStatus"] != "DETECTION_IN_PROGRESS":
+            break
+    if state["DetectionStatus"] == "DETECTION_FAILED":
+        raise AwsCallFailed(
+            f"The drift of {stack_name} cannot be told",
+            state.get("DetectionStatusReason", "no reason given"),
+            "check the rights to read its resources, then try again",
+        )
+    drifts = _pages(
+        cloudformation, "describe_stack_resource_drifts", "StackResourceDrifts", stack_name
+    )
+    every = _pages(cloudformation, "list_stack_resources", "StackResourceSummaries", stack_name)
+    looked_at = {
+        item["LogicalResourceId"]
+        for item in drifts
+        if item["StackResourceDriftStatus"] not in {"NOT_CHECKED", "UNSUPPORTED"}
+    }
+    return LayerDrift(
+        layer=layer,
+        stack_name=stack_name,
+        checked=len(looked_at),
+        unchecked=tuple(
+            sorted({i["ResourceType"] for i in every if i["LogicalResourceId"] not in looked_at})
+        ),
+        drifted=tuple(
+            _drifted(item)
+            for item in drifts
+            if item["StackResourceDriftStatus"] in {"MODIFIED", "DELETED"}
+        ),
+    )
+
+
+def _pages(cloudformation: Any, operation: str, key: str, stack_name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token: dict[str, str] = {}
+    while True:
+        page = getattr(cloudformation, operation)(StackName=stack_name, **token)
+        found += page[key]
+        if not page.get("NextToken"):
+            return found
+        token = {"NextToken": page["NextToken"]}
+
+
+def _drifted(item: dict[str, Any]) -> Drifted:
+    return Drifted(
+        item["LogicalResourceId"],
+        item["ResourceType"],
+        item["StackResourceDriftStatus"],
+        tuple(
+            f"{d['PropertyPath']}: {_short(d['ExpectedValue'])} -> {_short(d['ActualValue'])}"
+            for d in item.get("PropertyDifferences", [])
+        ),
+    )
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

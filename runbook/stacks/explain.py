@@ -1,0 +1,47 @@
+"""A layer's differences as text that people read: parameters, tags, template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runbook.stacks.diff import LayerDiff, ValueChange
+from runbook.stacks.review import Review
+
+#: Outside a unified diff's first column nothing is marked, so values get marks of their own.
+_ABSENT = "(none)"
+
+
+def diff_lines(layer: str, diff: LayerDiff) -> Iterator[str]:
+    """Everything that differs in one layer; nothing for an empty diff."""
+    if diff.empty:
+        return
+    yield f"--- {layer}"
+    yield from _values("parameter", diff.parameters)
+    yield from _values("tag", diff.tags)
+    yield from diff.template.splitlines()
+
+
+def review_diff(review: Review) -> str:
+    """The differences of all layers that exist and would change."""
+    return "\n".join(
+        line
+        for item in review.layers
+        if item.operation == "update"
+        for line in diff_lines(item.layer, item.diff)
+    )
+
+
+def undo_hint(environment: str, commit: str) -> str:
+    """How to get back to what was there before."""
+    then = f"make change ENV={environment} NAME=undo"
+    return (
+        f"To undo: make rollback ENV={environment} (the service's previous image), or check out "
+        f"the files of {commit or 'the commit before'} under sceptre/, then {then}"
+    )
+
+
+def _values(kind: str, changes: Sequence[ValueChange]) -> Iterator[str]:
+    for change in changes:
+        before = _ABSENT if change.before is None else change.before
+        after = _ABSENT if change.after is None else change.after
+        yield f"{kind} {change.name}: {before} -> {after}"

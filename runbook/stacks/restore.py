@@ -1,0 +1,95 @@
+"""One layer as it was before a deployment, kept so that it can be put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runbook.aws import client
+from runbook.environment import Environment
+from runbook.stacks import changesets, events
+from runbook.stacks.deployed import describe, settled, template_body
+from runbook.stacks.edit import config_file
+from runbook.stacks.following import OnEvent, follow, ignore
+from runbook.stacks.launch import LayerOutcome
+from runbook.stacks.layers import CAPABILITIES
+from runbook.stacks.lock import held
+from runbook.stacks.template import secret_parameters
+from runbook.stacks.waiting import Waiter, waiter_for
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Template, parameters and tags of a stack, and its configuration file's text."""
+
+    name: str
+    stack_name: str
+    template: str
+    parameters: tuple[tuple[str, str], ...]
+    tags: tuple[tuple[str, str], ...]
+    configuration: str
+
+    def request(self) -> dict[str, Any]:
+        """What brings the stack back; secret parameters, which cannot be read, stay."""
+        secret = secret_parameters(self.template)
+        return {
+            "StackName": self.stack_name,
+            "TemplateBody": self.template,
+            "Parameters": [
+                {"ParameterKey": key, "UsePreviousValue": True}
+                if key in secret
+                else {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self.parameters
+            ],
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags],
+            "Capabilities": list(CAPABILITIES),
+        }
+
+
+def take(environment: Environment, layer: str) -> Snapshot | None:
+    """The layer as it is now; None while there is nothing to go back to."""
+    cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+    found = describe(cloudformation, environment.stack_name(layer))
+    if found is None or not found.exists:
+        return None
+    return Snapshot(
+        name=layer,
+        stack_name=found.stack_name,
+        template=template_body(cloudformation, found.stack_name),
+        parameters=tuple(found.given.items()),
+        tags=tuple(found.tags.items()),
+        configuration=config_file(environment, layer).read_text(encoding="utf-8"),
+    )
+
+
+def restore(
+    environment: Environment,
+    snapshot: Snapshot,
+    *,
+    on_event: OnEvent | None = None,
+    waiter: Waiter | None = None,
+) -> LayerOutcome:
+    """Put the layer back, in CloudFormation and in its configuration file.
+
+    Raises StackFailed when CloudFormation cannot; the file is put back first.
+    """
+    config_file(environment, snapshot.name).write_text(snapshot.configuration, encoding="utf-8")
+    cloudformation = client(environment, "cloudformation", environment.region_of(snapshot.name))
+    patience = waiter or waiter_for(environment)
+    with held(environment):
+        settled(cloudformation, snapshot.stack_name, patience)
+        change_set = changesets.create(cloudformation, snapshot, "UPDATE", patience)
+        if change_set.empty:
+            return LayerOutcome(snapshot.name, snapshot.stack_name, "no_change", 0)
+        mark = events.latest_id(cloudformation, snapshot.stack_name)
+        changesets.execute(cloudformation, snapshot.stack_name, change_set.arn)
+        follow(
+            cloudformation,
+            snapshot.name,
+            snapshot.stack_name,
+            mark=mark,
+            done={"UPDATE_COMPLETE"},
+            on_event=on_event or ignore,
+            waiter=patience,
+        )
+    return LayerOutcome(snapshot.name, snapshot.stack_name, "restored", len(change_set.changes))
