@@ -26,7 +26,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
 
-    store.init_app(app, config.store_url)
+    store.init_app(app, config.store_url, config.store_pool_size)
     images.init_app(app, config.upload_dir)
     errors.init_app(app)
     app.before_request(_answer_preflight)

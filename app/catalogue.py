@@ -1,7 +1,8 @@
 """The products a fresh store starts with: the same ones, in the same order, everywhere."""
 
+from app.database import Store
 from app.images import PLACEHOLDER_PNG, ImageDirectory
-from app.store import CatalogueSeed, Product, Store
+from app.store import CatalogueSeed, Product
 
 _GOODS = (  # with a usual price
     ("desk lamp", 49.0),

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.database import POOL_SIZE
 from app.errors import StartError
 
 # RFC 7518, 3.2: an HS256 key has at least as many bits as the hash.
@@ -20,11 +24,21 @@ class Config:
     jwt_key: str = field(repr=False)
     host: str = "0.0.0.0"
     port: int = 8000
-    store_url: str = "sqlite:///data/shop.db"
+    store_url: str = field(default="sqlite:///data/shop.db", repr=False)
+    store_pool_size: int = POOL_SIZE
+    """Connections to the store that this task keeps at most."""
+    threads: int = 1
+    """Requests that run at once."""
     upload_dir: Path = Path("data/uploads")
+    image_bucket: str | None = None
+    """S3 bucket that product images are kept in; `upload_dir` when None."""
     catalogue_seed: int = 100
     """Products that the catalogue starts with."""
     log_level: str = "info"
+    metrics_namespace: str = "Shop"
+    """CloudWatch namespace of the service's own metrics."""
+    metrics_interval_s: int = 60
+    """How often they are written to the log."""
     service_version: str = "dev"
     credential_limit: str = "60 per minute"
     """Attempts to sign up or log in, per client address."""
@@ -48,16 +62,27 @@ class Config:
         env = {name: value for name, value in environment.items() if value}
         share = env.get("IN_TASK_CPU_SHARE")
         stat = env.get("IN_TASK_CPU_STAT")
+        threads = _integer("THREADS", env.get("THREADS", str(cls.threads)), 1, 64)
+        pool_size = _integer(
+            "STORE_POOL_SIZE", env.get("STORE_POOL_SIZE", str(threads + 1)), threads + 1, 200
+        )
         return cls(
             jwt_key=_jwt_key(env.get("JWT_KEY", "")),
             host=env.get("HOST", cls.host),
             port=_integer("PORT", env.get("PORT", str(cls.port)), 1, 65_535),
             store_url=_store_url(env.get("STORE_URL", cls.store_url)),
+            store_pool_size=pool_size,
+            threads=threads,
             upload_dir=Path(env.get("UPLOAD_DIR", cls.upload_dir)),
+            image_bucket=env.get("IMAGE_BUCKET"),
             catalogue_seed=_integer(
                 "CATALOGUE_SEED", env.get("CATALOGUE_SEED", str(cls.catalogue_seed)), 0, 10_000
             ),
             log_level=_log_level(env.get("LOG_LEVEL", cls.log_level)),
+            metrics_namespace=env.get("METRICS_NAMESPACE", cls.metrics_namespace),
+            metrics_interval_s=_integer(
+                "METRICS_INTERVAL_S", env.get("METRICS_INTERVAL_S", "60"), 1, 3600
+            ),
             service_version=env.get("SERVICE_VERSION", cls.service_version),
             credential_limit=env.get("CREDENTIAL_LIMIT", cls.credential_limit),
             credential_limit_storage=env.get("CREDENTIAL_LIMIT_STORAGE", "memory://"),
@@ -93,10 +118,17 @@ def _integer(name: str, value: str, low: int, high: int) -> int:
 
 
 def _store_url(value: str) -> str:
-    if not value.startswith("sqlite:///") or value.endswith(("///", ":memory:")):
-        # A database address holds its password: it is not repeated here.
+    # A database address holds its password: it is not repeated here.
+    advice = "give sqlite:///<path>, or postgresql+psycopg:// with the PG* variables set"
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise StartError(f"STORE_URL is wrong: it is no database address; {advice}") from None
+    if url.drivername in ("postgresql", "postgresql+psycopg"):
+        return value
+    if url.drivername != "sqlite" or url.host or url.database in (None, "", ":memory:"):
         raise StartError(
-            "STORE_URL is wrong: this service stores in SQLite only; give sqlite:///<path>"
+            f"STORE_URL is wrong: the store is a SQLite file or PostgreSQL by psycopg; {advice}"
         )
     return value
 

@@ -10,7 +10,8 @@
         ├── Conflict         409  the e-mail address is taken
         ├── TooLarge         413
         ├── Invalid          422  the body is read, its values are not acceptable
-        └── TooMany          429  too many attempts with credentials
+        ├── TooMany          429  too many attempts with credentials
+        └── Unavailable      503  the store, or the images' store, does not answer
 
 Error bodies are `{"error": {"message": ...}}`. The API this service stands in for
 answers three outcomes of its own routes (401, 404 of an entry, 409) as
@@ -23,6 +24,7 @@ from typing import ClassVar
 from flask import Flask, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from app.answers import ErrorAnswer, Outcome
@@ -102,10 +104,19 @@ class TooMany(RequestError):
         return {"Retry-After": str(self.retry_after_s)}
 
 
+class Unavailable(RequestError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, what: str = "The store") -> None:
+        # Not the store's own words: they can hold addresses and statements.
+        super().__init__(f"{what} does not answer; try again")
+
+
 def init_app(app: Flask) -> None:
     """Answer every error, expected or not, as JSON."""
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(OperationalError, _store_unavailable)
+    app.register_error_handler(PoolTimeout, _store_unavailable)
     app.register_error_handler(HTTPException, _http_error)
 
 
@@ -113,10 +124,9 @@ def _request_error(error: RequestError) -> ResponseReturnValue:
     return error.body(), error.status, error.headers()
 
 
-def _store_unavailable(error: OperationalError) -> ResponseReturnValue:
+def _store_unavailable(error: OperationalError | PoolTimeout) -> ResponseReturnValue:
     current_app.logger.error("the store does not answer", exc_info=error)
-    # Not the store's own words: they can hold addresses and statements.
-    return _body("The store does not answer; try again"), HTTPStatus.SERVICE_UNAVAILABLE
+    return _request_error(Unavailable())
 
 
 _MESSAGES = {

@@ -2,8 +2,10 @@
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import answers
+from app.errors import Unavailable
 from app.operation import operation
 from app.store import current_store
 
@@ -21,5 +23,9 @@ def live() -> ResponseReturnValue:
 @operation("Whether it can serve", answers.Ready)
 def ready() -> ResponseReturnValue:
     """The store answers too (503 when not): the balancer may send requests."""
-    current_store().ping()
+    try:
+        current_store().ping()
+    except (SQLAlchemyError, TimeoutError) as error:
+        current_app.logger.error("the store does not answer", exc_info=error)
+        raise Unavailable from None
     return {"status": "ready"}

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from app.auth import ADMIN
 from app.config import Config
+from app.database import Store
 from app.errors import StartError
-from app.store import Store, User
+from app.store import User
 
 
 def set_role(store: Store, email: str, role: str) -> None:

@@ -23,9 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import create_app
 from app.catalogue import seed
 from app.config import Config
+from app.database import Store
 from app.errors import StartError
 from app.images import ImageDirectory
-from app.store import Store
+from app.schema import migrate
 from app.throttle import CpuShare
 
 # Longer than the 60 s a load balancer keeps an idle connection: the side that may
@@ -39,7 +40,7 @@ def prepare(config: Config) -> None:
     """Create the store and its first products; raises StartError when that fails."""
     store = Store(config.store_url)
     try:
-        store.create()
+        migrate(store)
         seed(store, ImageDirectory(config.upload_dir), config.catalogue_seed)
     except (OSError, SQLAlchemyError) as error:
         raise StartError(

@@ -1,27 +1,19 @@
-"""What the service keeps, and where: SQLAlchemy models over SQLite.
+"""What the service keeps: SQLAlchemy models, and a session for each request.
 
-Several tasks may share one SQLite file. It runs in WAL mode, so that readers
-never wait; writers queue for up to `_BUSY_TIMEOUT_S`. SQLAlchemy leaves pysqlite
-in its legacy transaction mode on purpose: there a transaction begins with the
-first *write*, so it never has to be upgraded from a stale snapshot, which SQLite
-refuses at once, without waiting.
+A change of a model needs a migration (`schema.py`).
 """
 
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flask import Flask, current_app, g
-from sqlalchemy import Engine, ForeignKey, create_engine, event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-_BUSY_TIMEOUT_S = 5.0
+from app.database import POOL_SIZE, Store
+
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -87,67 +79,9 @@ class CatalogueSeed(Base):
     products: Mapped[int]
 
 
-class Store:
-    """One database; `url` is an SQLAlchemy address of a SQLite file."""
-
-    def __init__(self, url: str) -> None:
-        self.engine: Engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-        event.listen(self.engine, "connect", _configure_connection)
-
-    def create(self) -> None:
-        """Create file, folder and tables where they are missing; safe beside other tasks.
-
-        Raises OSError or OperationalError when the file cannot be made or opened.
-        """
-        Path(self.engine.url.database or "").absolute().parent.mkdir(parents=True, exist_ok=True)
-        self._use_write_ahead_log()
-        with self.exclusive() as session:
-            Base.metadata.create_all(session.connection())
-
-    @contextmanager
-    def exclusive(self) -> Iterator[Session]:
-        """A session that no other writer, here or in another process, runs beside."""
-        with Session(self.engine) as session:
-            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
-            yield session
-            session.commit()
-
-    def ping(self) -> None:
-        """Read one row at most; raises OperationalError when the store does not answer."""
-        with Session(self.engine) as session:
-            session.execute(select(Product.id).limit(1))
-
-    def close(self) -> None:
-        """Give up every pooled connection."""
-        self.engine.dispose()
-
-    def _use_write_ahead_log(self) -> None:
-        """Switch the file to WAL; it stays so.
-
-        SQLite refuses this at once, without waiting, while another process writes to
-        the file (as a task that starts at the same time may), so the waiting is done here.
-        """
-        deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
-        while True:
-            try:
-                with self.engine.connect() as connection:
-                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-                return
-            except OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.02)
-
-
-def _configure_connection(connection: SqliteConnection, _record: Any) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-    # Safe with WAL: a power cut may lose the last commits, never the file.
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def init_app(app: Flask, url: str) -> None:
+def init_app(app: Flask, url: str, pool_size: int = POOL_SIZE) -> None:
     """Give the application its store and each request its session."""
-    app.extensions["store"] = Store(url)
+    app.extensions["store"] = Store(url, pool_size)
     app.teardown_appcontext(_close_session)
 
 

@@ -6,8 +6,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import seed, seed_product
+from app.database import Store
 from app.images import PLACEHOLDER_PNG, ImageDirectory
-from app.store import Product, Store, new_id
+from app.schema import migrate
+from app.store import Product, new_id
 
 PREPARE = """
 import sys, time
@@ -22,9 +24,9 @@ prepare(config)
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'shop.db'}")
-    store.create()
+def store(store_url):
+    store = Store(store_url)
+    migrate(store)
     yield store
     store.close()
 
@@ -77,9 +79,8 @@ def test_an_empty_catalogue_needs_no_image(store, images):
     assert not images.directory.exists()
 
 
-def test_tasks_that_start_at_once_on_one_store_seed_it_once(tmp_path):
-    url = f"sqlite:///{tmp_path / 'new' / 'shop.db'}"
-    command = [sys.executable, "-c", PREPARE, url, str(tmp_path / "uploads")]
+def test_tasks_that_start_at_once_on_one_store_make_and_seed_it_once(store_url, tmp_path):
+    command = [sys.executable, "-c", PREPARE, store_url, str(tmp_path / "uploads")]
     tasks = [
         subprocess.Popen(
             command,
@@ -97,6 +98,6 @@ def test_tasks_that_start_at_once_on_one_store_seed_it_once(tmp_path):
         task.stdin.flush()
     outcomes = [(task.communicate(timeout=60)[1], task.returncode) for task in tasks]
     assert outcomes == [("", 0)] * len(tasks)
-    store = Store(url)
+    store = Store(store_url)
     assert len(_products(store)) == 100
     store.close()

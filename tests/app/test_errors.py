@@ -115,6 +115,7 @@ def test_a_bug_is_told_without_its_details(app, client):
 
 def test_a_store_that_does_not_answer_is_503(client, tmp_path):
     with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("DROP TABLE alembic_version")
         connection.execute("DROP TABLE catalogue_seed")
         connection.execute('DROP TABLE "order"')
         connection.execute("DROP TABLE product")
