@@ -28,6 +28,7 @@ from local_region.cloudwatch.store import MetricStore
 from local_region.context import RegionContext
 from local_region.control_loop import ControlLoop
 from local_region.data_plane import DataPlane
+from local_region.databases import Databases
 from local_region.errors import LocalRegionError, ServerFailed
 from local_region.scaler import Scaler
 from local_region.schedules.scheduler import Scheduler
@@ -98,6 +99,9 @@ def _live(
     cleanup.callback(data_plane.stop, settings.stop_timeout_s)
     data_plane.start()
     install_types(context, data_plane.wait_stable, data_plane.wait_inactive)
+    databases = Databases(context.children)
+    databases.install()
+    cleanup.callback(databases.stop_all)
     loop = _control_loop(context)
     loop.start()
     cleanup.callback(loop.stop, settings.stop_timeout_s)
@@ -185,6 +189,7 @@ def _state(context: RegionContext, data_plane: DataPlane, started_s: float) -> s
         started_at=state.iso(started_s),
         metric_period_s=context.settings.period_s,
         cpu_enforcement=data_plane.cpu_enforcement,
+        tasks="containers" if context.settings.container_engine else "processes",
         compression=context.settings.compression(),
         log=str(context.directory / "region.log"),
     )

@@ -106,6 +106,21 @@ def mend_attributes(name: str, mend: Callable[[str, Properties], dict[str, Any]]
     core.wrap(handler, "update", make(2))
 
 
+def after_deletion(name: str, gone: Callable[[str], None]) -> None:
+    """Call `gone(physical id)` after a resource of this type was deleted. Raises SeamMoved."""
+    handler = core.attribute(core.attribute(_provisioners(), "_RESOURCE_HANDLERS"), name)
+
+    def make(delete: Callable[..., Any]) -> Callable[..., Any]:
+        def delete_and_tell(physical_id: str, *arguments: Any) -> Any:
+            answer = delete(physical_id, *arguments)
+            gone(physical_id)
+            return answer
+
+        return delete_and_tell
+
+    core.wrap(handler, "delete", make)
+
+
 def physical_name(stack_name: str, logical_id: str, max_length: int, *, seeded: bool = True) -> str:
     """`{stack}-{logical id}-{suffix}`: the same at every update; another after a replacement."""
     name: str = core.attribute(_provisioners(), "_physical_name")(

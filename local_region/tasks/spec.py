@@ -40,6 +40,7 @@ class ContainerSpec:
     working_directory: str | None
     port: int | None
     mounts: Mapping[str, str]
+    read_only: bool
     stop_timeout_s: int
     cores: float
     memory_mib: int
@@ -83,6 +84,7 @@ def read_task_definition(
         working_directory=container.get("workingDirectory"),
         port=_port(container.get("portMappings") or []),
         mounts=_mounts(container.get("mountPoints") or [], volumes),
+        read_only=bool(container.get("readonlyRootFilesystem")),
         stop_timeout_s=int(container.get("stopTimeout") or DEFAULT_STOP_TIMEOUT_S),
         cores=_cores(definition, container),
         memory_mib=int(
@@ -123,12 +125,19 @@ def environment(
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         **image.environment,
-        **region,
-        **spec.environment,
-        **secrets,
-        "HOST": HOST,
-        "PORT": str(port),
+        **variables(spec, secrets=secrets, port=port, region=region),
     }
+
+
+def variables(
+    spec: ContainerSpec, *, secrets: Mapping[str, str], port: int, region: Mapping[str, str]
+) -> dict[str, str]:
+    """The part of a task's environment that is not its image's."""
+    given = {**region, **spec.environment, **secrets, "HOST": HOST, "PORT": str(port)}
+    if "PGSSLMODE" in given:
+        # The region's databases speak no TLS; what is required of RDS is only preferred here.
+        given["PGSSLMODE"] = "prefer"
+    return given
 
 
 def _get(record: Mapping[str, Any], name: str) -> str:

@@ -28,6 +28,8 @@ class StackConfig:
     template: str
     tags: dict[str, str]
     user_data: dict[str, Any]
+    region: str
+    protected: bool
     values: dict[str, Any] = field(default_factory=dict)
     resolved: frozenset[str] = frozenset()
     references: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -69,6 +71,8 @@ def _stack_config(stack: Any) -> StackConfig:
         template=stack.template_handler_config["path"],
         tags=dict(stack.tags),
         user_data=dict(stack.sceptre_user_data),
+        region=stack.region,
+        protected=bool(stack.protected),
         values={k: v for k, v in given.items() if not isinstance(v, Resolver)},
         resolved=frozenset(k for k, v in given.items() if isinstance(v, Resolver)),
         references={
@@ -77,13 +81,26 @@ def _stack_config(stack: Any) -> StackConfig:
     )
 
 
-@pytest.fixture(scope="session")
-def stacks() -> dict[tuple[str, str], StackConfig]:
-    """Every stack of every environment, by (environment, layer)."""
-    context = SceptreContext(project_path=str(SCEPTRE_DIR), command_path="")
+def read_stacks(**variables: str) -> dict[tuple[str, str], StackConfig]:
+    """Every stack of every environment, by (environment, layer); `variables` as --var gives them."""
+    context = SceptreContext(
+        project_path=str(SCEPTRE_DIR), command_path="", user_variables=variables
+    )
     found, _ = ConfigReader(context).construct_stacks()
     configs = [_stack_config(stack) for stack in found]
     return {(config.environment, config.layer): config for config in configs}
+
+
+@pytest.fixture(scope="session")
+def stacks() -> dict[tuple[str, str], StackConfig]:
+    """The stacks as they are without any --var."""
+    return read_stacks()
+
+
+@pytest.fixture(scope="session")
+def unprotected() -> dict[tuple[str, str], StackConfig]:
+    """The stacks as `--var protect=` makes them."""
+    return read_stacks(protect="")
 
 
 @pytest.fixture(scope="session")

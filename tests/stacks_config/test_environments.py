@@ -18,7 +18,7 @@ ENVIRONMENTS = sorted(path.parent.name for path in CONFIG.glob("*/config.yaml"))
 FILES = sorted(path for path in CONFIG.rglob("*") if path.is_file())
 
 # Sceptre reads these too, but lists them nowhere.
-UNLISTED_KEYS = {"ignore", "obsolete", "disable_rollback"}
+UNLISTED_KEYS = {"ignore", "obsolete", "disable_rollback", "region"}
 HOOKED = [
     "create",
     "update",
@@ -62,7 +62,7 @@ def parsed(path: Path) -> dict[str, Any]:
 
 
 def test_there_are_environments() -> None:
-    assert {"local", "dev"} <= set(ENVIRONMENTS)
+    assert ENVIRONMENTS == ["dev", "local", "prod", "staging"]
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -102,6 +102,21 @@ def test_every_resource_is_tagged_with_whose_it_is(stacks: dict[tuple[str, str],
         assert config.tags["environment"] == config.environment
 
 
+def test_what_cannot_be_made_again_is_protected(
+    stacks: dict[tuple[str, str], Any], unprotected: dict[tuple[str, str], Any]
+) -> None:
+    for (name, layer), config in stacks.items():
+        keeps_data = layer == "data" and config.values.get("StoreEngine") == "postgresql"
+        assert config.protected == (name == "prod" or keeps_data), f"{name}/{layer}"
+    assert not any(config.protected for config in unprotected.values())
+
+
+def test_only_the_edge_lives_in_another_region(stacks: dict[tuple[str, str], Any]) -> None:
+    for config in stacks.values():
+        expected = "us-east-1" if config.layer == "edge" else "eu-west-1"
+        assert config.region == expected, config.stack_name
+
+
 def test_sceptre_sees_every_file() -> None:
     # It ignores *.yml without a word.
     assert [path for path in FILES if path.suffix != ".yaml"] == []
@@ -118,7 +133,8 @@ def test_every_key_means_something_to_sceptre(path: Path) -> None:
         ({"template": {}, "protected": True}, {"protected"}),
         ({"stack_timout": 5}, {"stack_timout"}),
         ({"template_path": "x.yaml"}, {"template_path"}),
-        ({"region": "eu-west-1"}, {"region"}),
+        ({"region": "us-east-1"}, set()),
+        ({"regoin": "us-east-1"}, {"regoin"}),
         ({"hooks": {"before_lanch": []}}, {"before_lanch"}),
         ({"hooks": {"before_launch": [], "after_execute_change_set": []}}, set()),
         ({"protect": True, "parameters": {}}, set()),
