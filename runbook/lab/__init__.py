@@ -1,0 +1,18 @@
+"""The policy lab: what a scaling policy would have done with real traffic.
+
+An arrival-rate history is played through a service with the measured capacity curve, its metrics,
+alarms and scaling policies, a tick of 20 s at a time, beside an oracle that knows the future.
+
+Modules, bottom up:
+
+- ``layout``        the flat arrays of the compiled loop
+- ``service``       the service: c_SLO(n), CPU per request, how long things take
+- ``stamps``, ``history``   traffic: read, mended, scaled, redrawn
+- ``policy``, ``builtin``, ``policy_file``   what decides the desired count
+- ``floors``        bounds over time: scheduled actions, the forecast
+- ``kernel_rules``, ``kernel``, ``compiled``   the compiled loop and its arguments
+- ``outcome``       task-hours, violations, elasticity, intervals
+- ``unknowns``      what AWS does not document, swept
+- ``replay``        policies over histories
+- ``tune``, ``proposal``    the search for the cheapest policy within the budget
+"""

@@ -1,0 +1,139 @@
+"""The policies known by name: what people use today, and what they are compared with."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+
+from runbook.errors import InputInvalid
+from runbook.lab.policy import Policy, Predictive, Scheduled, Stepped, Tracked
+from runbook.lab.service import ServiceModel
+from runbook.scaling.alarms import AlarmRule
+from runbook.scaling.step_scaling import StepAdjustment, StepScalingPolicy
+from runbook.scaling.target_tracking import (
+    HIGH_RESOLUTION_20S,
+    STANDARD_60S,
+    AlarmSettings,
+    TargetTrackingPolicy,
+)
+
+HEADROOM = 0.83
+"""Share of c_SLO that `requests-60s` aims at: what 30_analyse takes unless told otherwise."""
+NAMES = (
+    "cpu-50-60s",
+    "cpu-60-60s",
+    "cpu-70-60s",
+    "cpu-75-60s",
+    "cpu-50-20s",
+    "cpu-60-20s",
+    "cpu-70-20s",
+    "cpu-75-20s",
+    "requests-60s",
+    "step-p95",
+    "scheduled",
+    "predictive",
+    "predictive-20s",
+    "static-peak",
+)
+_CPU = re.compile(r"cpu-(?P<target>\d{1,3})-(?P<period>20|60)s")
+_HIGHEST_CPU = 100
+
+
+def alarms_of(period_s: int) -> AlarmSettings:
+    """How the alarms of a target tracking policy are set up for a metric period.
+
+    Any period but 60 and 20 s (the compressed local region) keeps 3 datapoints for out.
+    """
+    known = {60: STANDARD_60S, 20: HIGH_RESOLUTION_20S}
+    return known.get(period_s) or AlarmSettings(period_s=period_s)
+
+
+def cpu_tracking(
+    target_pct: float, period_s: int, out_s: float = 300.0, in_s: float = 300.0
+) -> Tracked:
+    """Target tracking on CPU percent; cooldowns in seconds, ECS's defaults of 300."""
+    policy = TargetTrackingPolicy("cpu", target_pct, out_s, in_s)
+    return Tracked("cpu", policy, alarms_of(period_s))
+
+
+def requests_tracking(
+    per_minute: float, period_s: int = 60, out_s: float = 300.0, in_s: float = 300.0
+) -> Tracked:
+    """Target tracking on requests per target and minute."""
+    policy = TargetTrackingPolicy("requests", per_minute, out_s, in_s)
+    return Tracked("requests", policy, alarms_of(period_s))
+
+
+def p95_step(
+    slo_ms: float,
+    *,
+    add_pct: int = 10,
+    add: int | None = None,
+    cpu_floor_pct: float = 0.0,
+    cooldown_s: float = 60.0,
+    needed: int = 2,
+    looked_at: int = 3,
+    period_s: int = 60,
+) -> Stepped:
+    """The safety net: p95 over the SLO adds tasks, `add` of them or `add_pct` percent."""
+    kind, size = ("ChangeInCapacity", add) if add else ("PercentChangeInCapacity", add_pct)
+    steps = (StepAdjustment(0.0, None, int(size or 1)),)
+    policy = StepScalingPolicy(
+        "p95",
+        steps,
+        kind,
+        cooldown_s,
+        1 if add is None else None,  # type: ignore[arg-type]
+        "Maximum",
+    )
+    rule = AlarmRule("GreaterThanThreshold", slo_ms / 1000.0, looked_at, needed, "notBreaching")
+    return Stepped("p95", policy, rule, period_s, cpu_floor_pct)
+
+
+def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int) -> Policy:
+    """The policy of a built-in name. Raises InputInvalid for an unknown name.
+
+    `peak_tasks` is what the train window's p99 needs, which `static-peak` and `scheduled` know;
+    `max_tasks` bounds every policy alike.
+    """
+    most = max_tasks
+    found = _CPU.fullmatch(name)
+    if found and 1 <= int(found["target"]) <= _HIGHEST_CPU:
+        target, period_s = int(found["target"]), int(found["period"])
+        told = f"target tracking, CPU {target} %, {period_s} s metrics, cooldowns 300 s"
+        return Policy(name, 1, most, (cpu_tracking(target, period_s),), told=told)
+    worst = float(min(service.c_slo_rps[1:]))
+    if name == "requests-60s":
+        target = HEADROOM * worst * 60.0
+        told = f"target tracking, {target:.0f} requests per task and minute, 60 s"
+        return Policy(name, 1, most, (requests_tracking(target),), told=told)
+    if name == "step-p95":
+        told = "CPU 70 % at 60 s, and 10 % more tasks while p95 is over the SLO"
+        return Policy(
+            name, 1, most, (cpu_tracking(70, 60),), (p95_step(service.slo_ms),), told=told
+        )
+    if name == "scheduled":
+        half = max(1, round(0.6 * peak_tasks))
+        schedule = (Scheduled(time(7), min_tasks=half), Scheduled(time(22), min_tasks=1))
+        told = f"CPU 70 % at 60 s, never under {half} tasks from 07:00 to 22:00 UTC"
+        return Policy(name, 1, most, (cpu_tracking(70, 60),), schedule=schedule, told=told)
+    if name in ("predictive", "predictive-20s"):
+        period_s = 20 if name.endswith("20s") else 60
+        utilisation = 70.0 / service.cpu_pct_at_c_slo(peak_tasks)
+        told = f"CPU 70 % at {period_s} s over an hourly forecast at the same utilisation"
+        return Policy(
+            name,
+            1,
+            most,
+            (cpu_tracking(70, period_s),),
+            predictive=Predictive(min(1.0, utilisation)),
+            told=told,
+        )
+    if name == "static-peak":
+        told = f"always {peak_tasks} tasks, what the train window's p99 needs"
+        return Policy(name, fixed_tasks=peak_tasks, told=told)
+    raise InputInvalid(
+        f"The policy {name!r} is not known",
+        f"neither a built-in name ({', '.join(NAMES)}) nor a file",
+        "name one of them, or give a scaling.yaml",
+    )

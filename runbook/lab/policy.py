@@ -1,0 +1,117 @@
+"""A policy of the lab: everything that decides a service's desired count, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import time
+from typing import Literal
+
+from runbook.errors import InputInvalid
+from runbook.scaling.alarms import AlarmRule
+from runbook.scaling.step_scaling import StepScalingPolicy
+from runbook.scaling.target_tracking import AlarmSettings, TargetTrackingPolicy
+
+Metric = Literal["cpu", "requests", "p95"]
+METRICS: tuple[Metric, ...] = ("cpu", "requests", "p95")
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A target tracking policy on `metric` with the alarms that come with it."""
+
+    metric: Metric
+    policy: TargetTrackingPolicy
+    alarms: AlarmSettings
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step policy that adds tasks, and its alarm on `metric` (p95 in seconds).
+
+    With `cpu_floor_pct` above 0 the metric counts as 0 in a period whose CPU is not above it:
+    metric math `IF(cpu > floor, p95, 0)`.
+    """
+
+    metric: Metric
+    policy: StepScalingPolicy
+    rule: AlarmRule
+    period_s: int = 60
+    cpu_floor_pct: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A recurring scheduled action: new bounds at a time of day (UTC) on some weekdays (0 Monday).
+
+    None leaves a bound as the last action, or the policy, set it.
+    """
+
+    at: time
+    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    min_tasks: int | None = None
+    max_tasks: int | None = None
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """A floor under the count from an hourly forecast of the load.
+
+    `utilisation` is the share of c_SLO the forecast load may use of each task; `buffer_s` how
+    long before the hour its tasks are started (AWS: 300 s unless set, below 3600).
+    """
+
+    utilisation: float
+    buffer_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What `replay` plays. `fixed_tasks` is a static service without scaling."""
+
+    name: str
+    min_tasks: int = 1
+    max_tasks: int = 1000
+    tracked: tuple[Tracked, ...] = ()
+    stepped: tuple[Stepped, ...] = ()
+    schedule: tuple[Scheduled, ...] = ()
+    predictive: Predictive | None = None
+    fixed_tasks: int | None = None
+    told: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        problem = _problem(self)
+        if problem:
+            raise InputInvalid(f"Policy {self.name} cannot be played", *problem)
+
+    @property
+    def periods_s(self) -> tuple[int, ...]:
+        """The metric periods its alarms need, ascending."""
+        periods = {item.alarms.period_s for item in self.tracked}
+        periods |= {item.period_s for item in self.stepped}
+        return tuple(sorted(periods))
+
+
+def _problem(policy: Policy) -> tuple[str, str] | None:
+    if not 1 <= policy.min_tasks <= policy.max_tasks:
+        bounds = f"[{policy.min_tasks}, {policy.max_tasks}]"
+        return f"its bounds are {bounds} tasks", "give 1 <= MinTasks <= MaxTasks"
+    if policy.fixed_tasks is not None and policy.fixed_tasks < 1:
+        return f"{policy.fixed_tasks} fixed tasks", "give 1 or more"
+    for step in policy.stepped:
+        if step.rule.comparison != "GreaterThanThreshold" or any(
+            item.adjustment <= 0 or (item.lower is not None and item.lower < 0)
+            for item in step.policy.steps
+        ):
+            return (
+                f"its step policy {step.policy.name} does not only add tasks above a threshold",
+                "leave scale-in to target tracking",
+            )
+    ranges = [(item.alarms.high_periods, item.alarms.low_periods) for item in policy.tracked]
+    ranges += [(item.rule.evaluation_periods,) * 2 for item in policy.stepped]
+    if any(max(pair) > 50 for pair in ranges):
+        return "an alarm looks at more than 50 datapoints", "use a longer period"
+    if policy.predictive is not None and not (
+        0 < policy.predictive.utilisation <= 1 and 0 <= policy.predictive.buffer_s < 3600
+    ):
+        return "its forecast's utilisation or buffer is out of range", "use (0, 1] and [0, 3600) s"
+    return None
