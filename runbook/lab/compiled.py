@@ -71,7 +71,7 @@ def compile_policy(
     alarm_bits = np.zeros((many, 5), dtype=np.int64)
     alarm_bits[:, 3:] = _NO_DATA
     alarm_bits[len(tracking_i) :, 4] = 0
-    newest = np.full((many, WINDOW), np.nan)
+    newest = np.full((many + 1, WINDOW), np.nan)  # and a row to work in
     newest[: len(tracking_i), 1] = float(WINDOW)
     state = np.zeros(10, dtype=np.int64)
     state[1:4] = initial_tasks

@@ -25,7 +25,7 @@ from runbook.lab.layout import DRAIN_S, POINTS, TICK_S
 from runbook.scaling import arithmetic
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", _nrt=False)
 def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
     arrivals: Any,
     demand: Any,
@@ -272,7 +272,7 @@ def _entry(sources: str) -> Callable[..., None]:
         if sources:
             _advance(*arguments)
 
-    return njit(cache=True, nogil=True, error_model="numpy")(entry)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(entry)  # type: ignore[no-any-return]
 
 
 advance = _entry(_sources())

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from runbook.lab.layout import CPU, RUNNING
 from runbook.scaling import arithmetic
 
-_alarm_verdict = njit(nogil=True, error_model="numpy")(arithmetic.alarm_verdict)
+_alarm_verdict = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.alarm_verdict)
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def bits_verdict(
     breaching: int,
     present: int,
@@ -28,8 +27,9 @@ def bits_verdict(
     treatment: int,
     previous: int,
     few: int,
+    scratch: Any,
 ) -> int:
-    """The state of an alarm whose latest datapoints are bits, newest lowest."""
+    """The state of an alarm whose latest datapoints are bits; the last row of `scratch` is free."""
     full = (1 << n) - 1
     if present & full == full:
         if n == m:
@@ -41,16 +41,16 @@ def bits_verdict(
             crossed += 1
         return 1 if crossed >= m else 0
     size = n + extra
-    window = np.empty(size)
+    window = scratch[scratch.shape[0] - 1, :size]
     for age in range(size):
         if present >> age & 1:
             window[size - 1 - age] = 1.0 if breaching >> age & 1 else 0.0
         else:
-            window[size - 1 - age] = np.nan
+            window[size - 1 - age] = math.nan
     return int(_alarm_verdict(window, 0, 0.5, n, m, treatment, previous, few)[0])
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def see_tracking(
     p: int,
     s: int,
@@ -88,10 +88,10 @@ def see_tracking(
         n = tracking_i[p, 2 + side]
         bits = above if side == 0 else below
         state = alarm_bits[p, 3 + side]
-        alarm_bits[p, 3 + side] = bits_verdict(bits, present, n, n, extra, 0, state, few)
+        alarm_bits[p, 3 + side] = bits_verdict(bits, present, n, n, extra, 0, state, few, newest)
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def see_step(
     p: int,
     q: int,
@@ -126,6 +126,14 @@ def see_step(
     alarm_bits[q, 0] = above
     alarm_bits[q, 2] = present
     alarm_bits[q, 3] = bits_verdict(
-        above, present, n, step_i[p, 3], extra, step_i[p, 9], alarm_bits[q, 3], int(semantics[1])
+        above,
+        present,
+        n,
+        step_i[p, 3],
+        extra,
+        step_i[p, 9],
+        alarm_bits[q, 3],
+        int(semantics[1]),
+        newest,
     )
     alarm_bits[q, 4] = 1

@@ -15,16 +15,16 @@ from numba import njit
 from runbook.lab.layout import IN, OUT
 from runbook.scaling import arithmetic
 
-_tracked_scale_out = njit(nogil=True, error_model="numpy")(arithmetic.tracked_scale_out)
-_tracked_scale_in = njit(nogil=True, error_model="numpy")(arithmetic.tracked_scale_in)
-_percent_change = njit(nogil=True, error_model="numpy")(arithmetic.percent_change)
-_step_index = njit(nogil=True, error_model="numpy")(arithmetic.step_index)
+_tracked_scale_out = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.tracked_scale_out)
+_tracked_scale_in = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.tracked_scale_in)
+_percent_change = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.percent_change)
+_step_index = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.step_index)
 
 _ALARM = 1
 _NO_DATA = 2
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _completed(
     activities: Any,
     side: int,
@@ -40,7 +40,7 @@ def _completed(
         activities[side, 5] = min(now_s, timeout_s)
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def observe_flat(activities: Any, desired: int, running: int, now_s: float, semantics: Any) -> None:
     """Note activities that have completed."""
     if activities[OUT, 0] > 0.0 and activities[OUT, 5] < 0.0:
@@ -49,7 +49,7 @@ def observe_flat(activities: Any, desired: int, running: int, now_s: float, sema
         _completed(activities, IN, -1, desired, running, now_s, semantics[9])
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     if activities[side, 0] == 0.0:
         return False
@@ -60,7 +60,7 @@ def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     return bool(now_s < started_s + activities[side, 4])
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _begin(
     activities: Any, side: int, now_s: float, wanted: int, base: int, cooldown_s: float
 ) -> None:
@@ -72,7 +72,7 @@ def _begin(
     activities[side, 5] = -1.0
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def any_alarm(alarm_bits: Any) -> bool:
     """Whether any alarm calls for anything."""
     for p in range(alarm_bits.shape[0]):
@@ -81,7 +81,7 @@ def any_alarm(alarm_bits: Any) -> bool:
     return False
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, steps: Any) -> int:
     """Tasks after the fitting step, -1 if none fits."""
     first, many = step_i[p, 6], step_i[p, 7]
@@ -98,7 +98,7 @@ def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, step
     return max(0, base + adjustment)
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _aggregated(
     newest: Any, q: int, n: int, extra: int, aggregation: int, newest_only: bool
 ) -> float:
@@ -123,7 +123,7 @@ def _aggregated(
     return result / found if aggregation == 0 and found > 1 else result
 
 
-@njit(nogil=True, error_model="numpy", forceinline=True)
+@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one place
     desired: int,
     running: int,
