@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-Id = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", description="24 hex digits, by age")]
+ID_PATTERN = r"^[0-9a-f]{24}$"
+Id = Annotated[str, Field(pattern=ID_PATTERN, description="24 hex digits, by age")]
 
 
 class Outcome(TypedDict):

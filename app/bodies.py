@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from app.answers import Id
+from app.answers import ID_PATTERN, Id
 
 PRICE_MAX = 1_000_000_000
 QUANTITY_MAX = 1_000_000
@@ -31,8 +31,11 @@ QUANTITY_MAX = 1_000_000
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}$"
-_DECIMAL = r"^(?:[0-9]{1,9}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})$"
-_WHOLE = r"^(?:[1-9][0-9]{0,5}|1000000)$"
+# As JavaScript and Python write numbers in this range, so with small exponents too.
+_DECIMAL = (
+    r"^(?:(?:[0-9]{1,9}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:e-[0-9]{1,3})?|1000000000(?:\.0*)?)$"
+)
+_WHOLE = r"^(?:[1-9][0-9]{0,5}|1000000)(?:\.0+)?$"
 _NOT_BLANK = r"^[^\x00]*[^\x00\s][^\x00]*$"
 _NO_NUL = r"^[^\x00]*$"
 
@@ -147,7 +150,7 @@ class NewOrder(BaseModel):
     product_id: Annotated[
         Any,
         Field(alias="productId"),
-        WithJsonSchema({"type": "string", "pattern": r"^[0-9a-f]{24}$"}),
+        WithJsonSchema({"type": "string", "pattern": ID_PATTERN}),
     ] = None
     quantity: Quantity = 1
 

@@ -16,6 +16,7 @@ from pydantic import RootModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from app import answers
+from app.answers import ID_PATTERN
 from app.operation import Operation, operation_of
 
 _JSON = "application/json"
@@ -173,7 +174,8 @@ def _operation_object(path: str, endpoint: str, operation: Operation) -> dict[st
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(path):
-        schema = {"type": "string", "minLength": 1, "pattern": "^[^/]+$"}
+        pattern = ID_PATTERN if name.endswith("_id") else "^[^/]+$"
+        schema = {"type": "string", "minLength": 1, "pattern": pattern}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 

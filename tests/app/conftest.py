@@ -61,7 +61,6 @@ class AuthActions:
         self.headers = {"Authorization": f"Bearer {answer.json['token']}"}
         return self.headers
 
-
     def user_id(self) -> str:
         token = self.headers["Authorization"].split()[1]
         claims = jwt.decode(token, options={"verify_signature": False})
