@@ -11,6 +11,7 @@ from runbook.cli.deploy import stacks, thresholds
 from runbook.cli.doctor import doctor
 from runbook.cli.frame import guarded
 from runbook.cli.image import image
+from runbook.cli.lab import lab
 from runbook.cli.load import load
 from runbook.cli.local import local
 from runbook.cli.looks import LOOKS
@@ -37,6 +38,7 @@ for command in (
     run,
     report,
     load,
+    lab,
     thresholds,
     stacks,
     image,
