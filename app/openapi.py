@@ -135,17 +135,14 @@ def in_words(schema: dict[str, Any]) -> str:
         return f'"{schema["const"]}"' if schema.get("type") == "string" else str(schema["const"])
     if schema.get("type") == "array":
         return f"list of {in_words(schema['items'])}"
-    limits = [
-        f"{words} {schema[key]:,}"
-        for key, words in (
-            ("minimum", "from"),
-            ("maximum", "to"),
-            ("minLength", "characters from"),
-            ("maxLength", "up to"),
-        )
-        if key in schema
-    ]
-    return " ".join([str(schema.get("type", "anything")), *limits])
+    words = [str(schema.get("type", "anything"))]
+    if "minimum" in schema:
+        words.append(f"from {schema['minimum']:,}")
+    if "maximum" in schema:
+        words.append(f"to {schema['maximum']:,}")
+    if "maxLength" in schema:
+        words.append(f"of {schema.get('minLength', 0)} to {schema['maxLength']} characters")
+    return " ".join(words)
 
 
 def _operations(app: Flask) -> Iterator[tuple[str, str, str, Operation]]:
