@@ -21,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--period-s", type=int, default=10, choices=(1, 5, 10, 20, 30, 60),
                         help="metric period in seconds (AWS: 60)")  # fmt: skip
     parser.add_argument("--owner-pid", type=int, help="stop when this process is gone")
+    parser.add_argument("--container-engine", default="", choices=("", "docker", "podman"),
+                        help="tasks are containers of this engine, not processes")  # fmt: skip
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format=_FORMAT)
     logging.getLogger("local_region").setLevel(logging.INFO)
@@ -29,9 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Only now: it imports the emulator's dependencies, and --help should not wait for them.
     from local_region.daemon import run
 
-    return run(
-        options.dir, options.port, Settings(period_s=options.period_s), owner_pid=options.owner_pid
-    )
+    settings = Settings(period_s=options.period_s, container_engine=options.container_engine)
+    return run(options.dir, options.port, settings, owner_pid=options.owner_pid)
 
 
 if __name__ == "__main__":

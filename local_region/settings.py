@@ -32,6 +32,8 @@ class Settings:
     stabilise_timeout_s: float = 180.0
     """How long CloudFormation waits for an ECS deployment (AWS: 3 hours)."""
     stop_timeout_s: float = 8.0
+    container_engine: str = ""
+    """`docker` or `podman`: tasks are containers of their images. Empty: tasks are processes."""
 
     def compression(self) -> dict[str, Any]:
         """Local numbers beside AWS's, for reports: local reaction times are not AWS's."""

@@ -32,6 +32,8 @@ class State:
     metric_period_s: int
     cpu_enforcement: str
     log: str
+    tasks: str = "processes"
+    """What tasks are: `processes`, or `containers`."""
     compression: dict[str, Any] = field(default_factory=dict)
     ready: bool = True
     schema_version: int = SCHEMA_VERSION

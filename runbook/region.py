@@ -39,6 +39,7 @@ class RegionState:
     ready: bool
     metric_period_s: int
     cpu_enforcement: str
+    tasks: str = "processes"
     compression: dict[str, Any] = field(default_factory=dict)
     log: str = ""
 
@@ -98,11 +99,13 @@ def up(
     timeout_s: float = 60.0,
     on_wait: Callable[[float], None] | None = None,
     owner_pid: int | None = None,
+    container_engine: str = "",
 ) -> RegionState:
     """Start the region detached and wait until it is ready; a running one is returned as it is.
 
     `on_wait` is called with the seconds waited so far. With `owner_pid` the region ends when
-    that process is gone.
+    that process is gone. `container_engine` (docker, podman): tasks are containers of it
+    instead of processes.
     Raises LocalRegionFailed, with the end of the region's log, when it does not come up.
     """
     if state := running():
@@ -113,6 +116,8 @@ def up(
     command = [sys.executable, "-m", "local_region", "--dir", str(folder), "--port", str(port)]
     if owner_pid is not None:
         command += ["--owner-pid", str(owner_pid)]
+    if container_engine:
+        command += ["--container-engine", container_engine]
     with log.open("ab") as stream:
         offset = stream.tell()
         process = subprocess.Popen(

@@ -14,7 +14,6 @@ from local_region.context import RegionContext
 from local_region.metering import usage
 from local_region.metering.access_log import LogTail, parse_line
 from local_region.metering.requests import NAMESPACE, RequestTally, Series, per_target_series
-from local_region.tasks import memory
 from local_region.tasks.controller import Controller
 
 READ_S = 0.25
@@ -129,7 +128,7 @@ class Metering:
                 running_since=task.running_since,
                 cpu_s=account.usage_s,
                 throttled_periods=account.nr_throttled,
-                memory_bytes=memory.task_bytes(task.pid),
+                memory_bytes=self._controller.memory_bytes(task.task_id, task.pid),
                 cores=task.cores,
                 memory_mib=task.memory_mib,
             )

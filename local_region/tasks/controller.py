@@ -16,7 +16,9 @@ from local_region.seams.ecs import EcsStore
 from local_region.seams.elb import ElbStore
 from local_region.tasks import cpu_share, records
 from local_region.tasks.alarm_watch import AlarmWatch
+from local_region.tasks.containers import ContainerLauncher
 from local_region.tasks.images import ImageStore
+from local_region.tasks.launcher import Launcher, ProcessLauncher
 from local_region.tasks.process import TaskHost
 from local_region.tasks.records import Record
 from local_region.tasks.report import RunningTask, ServiceCounts, service_status, task_status
@@ -56,18 +58,13 @@ class Controller:
         ecs.install(self._store, self, lambda arn: bool(self._elb.load_balancers_of(arn)))
         self.host.start()
         try:
-            shares = cpu_share.choose(self.host)
+            launcher = self._launcher()
         except DataPlaneFailed:
             self.host.stop()
             raise
-        self.cpu_enforcement = shares.method
-        images = ImageStore(
-            ecr.RegistryStore(),
-            f"{context.account_id}.dkr.ecr.{context.region}.amazonaws.com",
-            context.directory.resolve() / "images",
-        )
+        self.cpu_enforcement = launcher.shares.method
         self._runner = TaskRunner(
-            context, self._store, self.host, shares, images, self.targets, self._wake.set
+            context, self._store, self.host, launcher, self.targets, self._wake.set
         )
         self._scheduler = ServiceScheduler(
             self._store, self._runner, self.targets,
@@ -76,6 +73,17 @@ class Controller:
         )  # fmt: skip
         self._thread = threading.Thread(target=self._loop, name="region-tasks", daemon=True)
         self._thread.start()
+
+    def _launcher(self) -> Launcher:
+        """What the settings make tasks into. Raises DataPlaneFailed."""
+        context, registry = self._context, ecr.RegistryStore()
+        address = f"{context.account_id}.dkr.ecr.{context.region}.amazonaws.com"
+        directory = context.directory.resolve()
+        if engine := context.settings.container_engine:
+            return ContainerLauncher(engine, self.host, registry, address, directory)
+        images = ImageStore(registry, address, directory / "images")
+        shares = cpu_share.choose(self.host)
+        return ProcessLauncher(shares, images, self.host, directory / "volumes")
 
     def stop(self, timeout_s: float) -> None:
         """Stop every task (SIGTERM, near the end of the time SIGKILL) and the host. Idempotent."""
@@ -171,7 +179,11 @@ class Controller:
 
     def cpu_usage(self, task_id: str, pid: int) -> cpu_share.CpuUsage | None:
         """A task's CPU account since it started."""
-        return self._runner.shares.usage(task_id, pid)
+        return self._runner.launcher.shares.usage(task_id, pid)
+
+    def memory_bytes(self, task_id: str, pid: int) -> int | None:
+        """The memory a task uses now."""
+        return self._runner.launcher.memory_bytes(task_id, pid)
 
     def status(self) -> dict[str, Any]:
         """Services and tasks for the region's status page."""

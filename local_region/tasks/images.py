@@ -14,7 +14,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -78,6 +78,58 @@ def parse_reference(image: str) -> Reference:
     )
 
 
+@dataclass(frozen=True)
+class Found:
+    """An image as its registry has it: `config` raw, `layers` digests from the bottom up."""
+
+    repository: str
+    version: str
+    digest: str
+    config: bytes
+    layers: tuple[str, ...]
+
+
+def find_image(registry: ImageRegistry, address: str, image: str) -> Found:
+    """What an image's name means in the registry at `address`. Raises CannotPullContainer."""
+    reference = parse_reference(image)
+    if reference.registry != address:
+        raise CannotPullContainer(
+            f"{image} is in the registry {reference.registry}; the local region pulls "
+            f"from {address} only"
+        )
+    found = registry.manifest(reference.repository, reference.version)
+    if found is None:
+        raise CannotPullContainer(
+            f"pull image manifest has been retried 1 time(s): failed to resolve ref "
+            f"{image}: {image}: not found"
+        )
+    digest, raw = found
+    try:
+        manifest = json.loads(raw)
+        described = Found(
+            reference.repository,
+            reference.version,
+            digest,
+            b"",
+            tuple(layer["digest"] for layer in manifest["layers"]),
+        )
+        config = read_blob(registry, described, manifest["config"]["digest"])
+        json.loads(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotPullContainer(
+            f"{image}: its manifest is not a Docker or OCI image manifest: {error!r}"
+        ) from error
+    return replace(described, config=config)
+
+
+def read_blob(registry: ImageRegistry, found: Found, digest: str) -> bytes:
+    """A layer or config of an image. Raises CannotPullContainer."""
+    blob = registry.blob(found.repository, digest)
+    if blob is None:
+        raise CannotPullContainer(f"{found.repository}: blob {digest} of {found.version} not found")
+    return blob
+
+
 class ImageStore:
     """Unpacked images below one directory. Thread-safe; each digest is unpacked once."""
 
@@ -87,52 +139,24 @@ class ImageStore:
 
     def pull(self, image: str) -> Image:
         """The image, unpacked. Raises CannotPullContainer."""
-        reference = parse_reference(image)
-        if reference.registry != self._host:
-            raise CannotPullContainer(
-                f"{image} is in the registry {reference.registry}; the local region pulls "
-                f"from {self._host} only"
-            )
-        found = self._registry.manifest(reference.repository, reference.version)
-        if found is None:
-            raise CannotPullContainer(
-                f"pull image manifest has been retried 1 time(s): failed to resolve ref "
-                f"{image}: {image}: not found"
-            )
-        digest, raw = found
-        try:
-            manifest = json.loads(raw)
-            config = json.loads(self._blob(reference, manifest["config"]["digest"]))
-            layers = [layer["digest"] for layer in manifest["layers"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CannotPullContainer(
-                f"{image}: its manifest is not a Docker or OCI image manifest: {error!r}"
-            ) from error
+        found = find_image(self._registry, self._host, image)
         with self._lock:
-            rootfs = self._unpack(reference, digest, layers)
-        return _image(digest, rootfs, config.get("config") or {})
+            rootfs = self._unpack(found)
+        return image_of(found, rootfs)
 
-    def _blob(self, reference: Reference, digest: str) -> bytes:
-        blob = self._registry.blob(reference.repository, digest)
-        if blob is None:
-            raise CannotPullContainer(
-                f"{reference.repository}: blob {digest} of {reference.version} not found"
-            )
-        return blob
-
-    def _unpack(self, reference: Reference, digest: str, layers: list[str]) -> Path:
-        rootfs = self._directory / digest.replace(":", "-")
+    def _unpack(self, found: Found) -> Path:
+        rootfs = self._directory / found.digest.replace(":", "-")
         if rootfs.is_dir():
             return rootfs
         scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=self._directory))
         try:
-            for layer in layers:
-                apply_layer(self._blob(reference, layer), scratch)
+            for layer in found.layers:
+                apply_layer(read_blob(self._registry, found, layer), scratch)
             scratch.chmod(0o755)
             scratch.replace(rootfs)
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise CannotPullContainer(
-                f"{reference.repository}@{digest}: a layer cannot be unpacked: {error}"
+                f"{found.repository}@{found.digest}: a layer cannot be unpacked: {error}"
             ) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -195,10 +219,12 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _image(digest: str, rootfs: Path, config: Mapping[str, Any]) -> Image:
+def image_of(found: Found, rootfs: Path) -> Image:
+    """The image with its configuration read."""
+    config: Mapping[str, Any] = json.loads(found.config).get("config") or {}
     pairs = (entry.partition("=") for entry in config.get("Env") or [])
     return Image(
-        digest=digest,
+        digest=found.digest,
         rootfs=rootfs,
         # The interpreter and its libraries are this machine's, so the path is, too.
         environment={name: value for name, _, value in pairs if name != "PATH"},

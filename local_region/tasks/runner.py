@@ -15,8 +15,7 @@ from local_region.balancer.targets import TargetRegistry
 from local_region.context import RegionContext
 from local_region.seams.ecs import EcsStore
 from local_region.tasks import memory, records
-from local_region.tasks.cpu_share import CpuShares
-from local_region.tasks.images import ImageStore
+from local_region.tasks.launcher import Launcher
 from local_region.tasks.logs import LogForwarder
 from local_region.tasks.process import ProcessEvent, TaskHost
 from local_region.tasks.records import Record
@@ -39,15 +38,14 @@ class TaskRunner:
         context: RegionContext,
         store: EcsStore,
         host: TaskHost,
-        shares: CpuShares,
-        images: ImageStore,
+        launcher: Launcher,
         registry: TargetRegistry,
         wake: Callable[[], None],
     ) -> None:
         self._store, self._host = store, host
-        self.shares, self._registry, self._wake = shares, registry, wake
+        self.launcher, self._registry, self._wake = launcher, registry, wake
         self._directory = context.directory.resolve() / "tasks"
-        self._starter = TaskStarter(context, store, images, shares, self._on_prepared)
+        self._starter = TaskStarter(context, store, launcher, self._on_prepared)
         self._prepared: queue.SimpleQueue[Prepared] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[ProcessEvent] = queue.SimpleQueue()
         self._memory_checked = 0.0
@@ -85,7 +83,7 @@ class TaskRunner:
         for task in list(self.tasks.values()):
             if not task.ended and task.stopping and task.pid is not None:
                 self._continue_stopping(task, now)
-        if now - self._memory_checked >= MEMORY_CHECK_S:
+        if not self.launcher.limits_memory and now - self._memory_checked >= MEMORY_CHECK_S:
             self._memory_checked = now
             self._check_memory()
 
@@ -93,13 +91,13 @@ class TaskRunner:
         """End a task now, without draining."""
         if task.pid is not None and not task.ended:
             task.killed = True
-            self._host.kill(task.id)
+            self.launcher.kill(task.id)
 
     def close(self, timeout_s: float) -> None:
         """After all tasks have ended. Idempotent."""
         self._starter.close()
         self.logs.stop(timeout_s)
-        self.shares.close()
+        self.launcher.close()
 
     def forget_ended(self, task: Task) -> None:
         self.tasks.pop(task.id, None)
@@ -196,7 +194,7 @@ class TaskRunner:
         ).start()
 
     def _clean_up(self, task_id: str) -> None:
-        self.shares.release(task_id)
+        self.launcher.shares.release(task_id)
         shutil.rmtree(self._directory / task_id, ignore_errors=True)
         for old in _oldest(self._directory.glob("*.log"), _LOGS_KEPT):
             old.unlink(missing_ok=True)

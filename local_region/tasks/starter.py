@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from local_region.context import RegionContext
 from local_region.seams.ecs import EcsStore, SecretUnavailable
 from local_region.tasks import records, spec
-from local_region.tasks.cpu_share import CpuShares
 from local_region.tasks.free_ports import FreePorts
-from local_region.tasks.images import CannotPullContainer, ImageStore
+from local_region.tasks.images import CannotPullContainer
+from local_region.tasks.launcher import Launcher, Start
 from local_region.tasks.process import ProcessSpec
 from local_region.tasks.records import Record
-from local_region.tasks.rootfs import make_view
 from local_region.tasks.task import Task
 
 _log = logging.getLogger("local_region.tasks.starter")
@@ -40,14 +39,12 @@ class TaskStarter:
         self,
         context: RegionContext,
         store: EcsStore,
-        images: ImageStore,
-        shares: CpuShares,
+        launcher: Launcher,
         done: Callable[[Prepared], None],
     ) -> None:
         self._context, self._store = context, store
-        self._images, self._shares, self._done = images, shares, done
+        self._launcher, self._done = launcher, done
         self._directory = context.directory.resolve() / "tasks"
-        self._volumes = context.directory.resolve() / "volumes"
         self._ports = FreePorts()
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="region-task-start")
 
@@ -72,7 +69,7 @@ class TaskStarter:
 
     def _make_process(self, task: Task, definition: Record) -> Prepared:
         container = spec.read_task_definition(definition, task.record["overrides"])
-        image = self._images.pull(container.image)
+        image = self._launcher.pull(container.image)
         self._enter(task, "ACTIVATING")
         secrets = {
             secret.name: self._store.resolve_secret(secret.name, secret.value_from)
@@ -80,33 +77,18 @@ class TaskStarter:
         }
         directory = self._directory / task.id
         directory.mkdir(parents=True, exist_ok=True)
-        mounts = {point: self._volumes / name for point, name in container.mounts.items()}
-        try:
-            view = make_view(image.rootfs, directory / "rootfs", mounts)
-            terms = self._shares.prepare(task.id, container.cores, directory)
-        except (OSError, ValueError) as error:
-            raise spec.CannotStart(f"ResourceInitializationError: {error}") from error
-        working_directory = view.path(container.working_directory or image.working_directory)
-        if not working_directory.is_dir():
-            raise spec.CannotStart(
-                "CannotStartContainerError: the image has no working directory "
-                f"{container.working_directory or image.working_directory}"
-            )
-        argv = spec.arguments(container, image)
-        if argv[0].startswith("/") and view.path(argv[0]).exists():
-            argv[0] = str(view.path(argv[0]))
         task.port = self._ports.take()
-        environment = spec.environment(
-            container, image, secrets=secrets, port=task.port, region=self._region_environment()
-        )
-        process = ProcessSpec(
-            id=task.id,
-            argv=argv,
-            env={**environment, **terms.environment},
-            cwd=str(working_directory),
-            log=str(self._directory / f"{task.id}.log"),
-            cgroup_procs=terms.cgroup_procs,
-            duty_cores=terms.duty_cores,
+        process = self._launcher.process(
+            Start(
+                task_id=task.id,
+                container=container,
+                image=image,
+                directory=directory,
+                log=self._directory / f"{task.id}.log",
+                secrets=secrets,
+                port=task.port,
+                region=self._region_environment(),
+            )
         )
         return Prepared(task, process, container, image.digest)
 

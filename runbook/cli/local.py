@@ -10,6 +10,8 @@ import click
 
 from runbook import region
 from runbook.cli.frame import emit, json_option, say
+from runbook.ecs.engine import find
+from runbook.errors import InputInvalid
 
 
 @click.group()
@@ -19,11 +21,24 @@ def local() -> None:
 
 @local.command()
 @click.option("--port", default=region.DEFAULT_PORT, show_default=True, help="Loopback port.")
+@click.option(
+    "--tasks",
+    type=click.Choice(["processes", "containers"]),
+    help="What tasks are: processes of this Python (unless said), or containers of docker or "
+    "podman.",
+)
 @json_option
-def up(port: int, as_json: bool) -> None:
+def up(port: int, tasks: str | None, as_json: bool) -> None:
     """Start it in the background; one that runs already is fine."""
     before = region.running()
-    state = region.up(port)
+    engine = find(("docker", "podman")).name if tasks == "containers" else ""
+    state = region.up(port, container_engine=engine)
+    if tasks and state.tasks != tasks:
+        raise InputInvalid(
+            f"Tasks cannot be {tasks}",
+            f"the region that runs already has {state.tasks}",
+            "stop it first: runbook local down",
+        )
     say("The local region runs already." if before else "The local region is up.")
     say('Next: eval "$(runbook local env)", or: runbook run 00_preflight --env local')
     emit(asdict(state), as_json, lambda: state.endpoint_url)
