@@ -27,7 +27,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
 
     store.init_app(app, config.store_url, config.store_pool_size)
-    images.init_app(app, config.upload_dir)
+    images.init_app(app, config.upload_dir, config.image_bucket)
     errors.init_app(app)
     app.before_request(_answer_preflight)
     app.after_request(_allow_any_origin)

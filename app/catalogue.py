@@ -1,7 +1,7 @@
 """The products a fresh store starts with: the same ones, in the same order, everywhere."""
 
 from app.database import Store
-from app.images import PLACEHOLDER_PNG, ImageDirectory
+from app.images import PLACEHOLDER_PNG, Images
 from app.store import CatalogueSeed, Product
 
 _GOODS = (  # with a usual price
@@ -44,7 +44,7 @@ _FINISHES = (
 _FIRST_SECOND = 1_704_067_200
 
 
-def seed(store: Store, images: ImageDirectory, products: int) -> int:
+def seed(store: Store, images: Images, products: int) -> int:
     """Bring the store's seed up to that many products; return how many were added.
 
     Each seed product is added once in the life of a store: one that was deleted

@@ -1,18 +1,22 @@
-"""Product images: a folder of files named by their content.
+"""Product images: in an S3 bucket or a folder, named by their content.
 
-The name is a digest of the content, so saving twice is saving once, tasks that
-share the folder never disagree, and an answer may be cached for ever.
+The name is a digest of the content, so saving twice is saving once, tasks never
+disagree, and an answer may be cached for ever. obstore reaches both places: 20 ms
+and 7 MiB at the start, where boto3 takes half a second and four times the memory.
 """
 
 import base64
+import functools
 import hashlib
-import os
-import secrets
+import re
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, current_app, send_from_directory
+from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask.typing import ResponseReturnValue
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
 
-from app.errors import Invalid, TooLarge
+from app.errors import Invalid, NotFound, TooLarge, Unavailable
 from app.operation import operation
 
 IMAGE_LIMIT_BYTES = 5 * 1024 * 1024
@@ -23,35 +27,65 @@ PLACEHOLDER_PNG = base64.b64decode(
 )
 """One grey pixel: the image of the products that the catalogue starts with."""
 
+FAILURES = (BaseError, OSError)
+"""What `Images` raises when the place does not answer or refuses."""
+
 _SIGNATURES = {".jpg": b"\xff\xd8\xff", ".png": b"\x89PNG\r\n\x1a\n"}
+_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+_NAME = re.compile(r"[0-9a-f]{32}(\.jpg|\.png)")
 _CACHE_S = 365 * 24 * 3600
 
 bp = Blueprint("images", __name__, url_prefix="/uploads")
 
 
-class ImageDirectory:
-    """Images in `directory`, which is made when the first one is saved."""
+class Images:
+    """Images in the S3 bucket, or without one in `directory`.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.absolute()
+    Credentials (the task's role), region and endpoint come from the environment.
+    """
+
+    def __init__(self, directory: Path, bucket: str | None = None) -> None:
+        self._directory = directory.absolute()
+        self._bucket = bucket
 
     def save(self, content: bytes) -> str:
         """Keep the image; return its address below the service's root, `uploads/<name>`.
 
         Raises TooLarge, or Invalid when the content (whatever its name or declared
-        type) is neither JPEG nor PNG.
+        type) is neither JPEG nor PNG, or one of FAILURES.
         """
         if len(content) > IMAGE_LIMIT_BYTES:
             raise TooLarge("File too large")
-        name = hashlib.sha256(content).hexdigest()[:32] + _suffix(content)
-        path = self.directory / name
-        if not path.exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            # Complete or absent, also for a reader in another task.
-            part = path.with_name(f"{name}.{secrets.token_hex(4)}.part")
-            part.write_bytes(content)
-            os.replace(part, path)
+        suffix = _suffix(content)
+        name = hashlib.sha256(content).hexdigest()[:32] + suffix
+        # Complete or absent, also for a reader in another task. In one piece: the parts of
+        # an upload to S3 that was cut short would be paid for, for ever.
+        self._place.put(
+            name,
+            content,
+            attributes={"Content-Type": _TYPES[suffix]} if self._bucket else None,
+            use_multipart=False,
+        )
         return f"uploads/{name}"
+
+    def load(self, name: str) -> bytes | None:
+        """The image of that name; None when there is none. Raises one of FAILURES."""
+        try:
+            return bytes(self._place.get(name).bytes())
+        except FileNotFoundError:
+            return None
+
+    @functools.cached_property
+    def _place(self) -> S3Store | LocalStore:
+        # On first use: its threads are lost to a process that was forked after it was made.
+        if self._bucket is None:
+            return LocalStore(self._directory, mkdir=True)
+        return S3Store(
+            self._bucket,
+            # Plain HTTP only where AWS_ENDPOINT_URL says so: the local region.
+            client_options={"allow_http": True, "connect_timeout": "2s", "timeout": "10s"},
+            retry_config={"max_retries": 2},
+        )
 
 
 def _suffix(content: bytes) -> str:
@@ -61,21 +95,41 @@ def _suffix(content: bytes) -> str:
     raise Invalid("productImage must be a JPEG or PNG image")
 
 
-def init_app(app: Flask, directory: Path) -> None:
+def init_app(app: Flask, directory: Path, bucket: str | None) -> None:
     """Give the application its images."""
-    app.extensions["images"] = ImageDirectory(directory)
+    app.extensions["images"] = Images(directory, bucket)
+    app.register_error_handler(BaseError, _unavailable)
 
 
-def current_images() -> ImageDirectory:
+def current_images() -> Images:
     """The images of the running application."""
-    images: ImageDirectory = current_app.extensions["images"]
+    images: Images = current_app.extensions["images"]
     return images
 
 
 @bp.get("/<name>")
-@operation("Show an image", bytes, media=("image/jpeg", "image/png"))
+@operation("Show an image", bytes, media=tuple(_TYPES.values()), errors=(NotFound,))
 def show(name: str) -> Response:
-    response = send_from_directory(current_images().directory, name, max_age=_CACHE_S)
+    known = _NAME.fullmatch(name)
+    if known is None:
+        abort(404)
+    response = Response(mimetype=_TYPES[known[1]])
+    # The name tells the content: whoever has it need not be sent it again, nor S3 be asked.
+    response.set_etag(name)
+    response.cache_control.public = True
+    response.cache_control.max_age = _CACHE_S
     response.cache_control.immutable = True
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if not request.if_none_match.contains(name):
+        content = current_images().load(name)
+        if content is None:
+            abort(404)
+        response.data = content
+    response.make_conditional(request, accept_ranges=True, complete_length=len(response.data))
     return response
+
+
+def _unavailable(error: BaseError) -> ResponseReturnValue:
+    current_app.logger.error("the images' store does not answer", exc_info=error)
+    refusal = Unavailable("The images' store")
+    return refusal.body(), refusal.status

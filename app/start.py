@@ -25,7 +25,7 @@ from app.catalogue import seed
 from app.config import Config
 from app.database import Store
 from app.errors import StartError
-from app.images import ImageDirectory
+from app.images import FAILURES, Images
 from app.schema import migrate
 from app.throttle import CpuShare
 
@@ -38,14 +38,14 @@ _DRAIN_S = 25
 
 def prepare(config: Config) -> None:
     """Create the store and its first products; raises StartError when that fails."""
-    store = Store(config.store_url)
+    store = Store(config.store_url, config.store_pool_size)
     try:
         migrate(store)
-        seed(store, ImageDirectory(config.upload_dir), config.catalogue_seed)
-    except (OSError, SQLAlchemyError) as error:
+        seed(store, Images(config.upload_dir, config.image_bucket), config.catalogue_seed)
+    except (*FAILURES, SQLAlchemyError) as error:
         raise StartError(
-            f"the store cannot be used: {error}; STORE_URL and UPLOAD_DIR must name places "
-            "that this user may write"
+            f"the store cannot be used: {_first_line(error)}; STORE_URL, and UPLOAD_DIR or "
+            "IMAGE_BUCKET, must name places that this task may write"
         ) from error
     finally:
         store.close()
@@ -63,7 +63,7 @@ def serve(config: Config) -> None:
         port=config.port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=1,
+        blocking_threads=config.threads,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_KEEP_ALIVE_MS),
         websockets=False,
@@ -88,6 +88,10 @@ def load(config: Config) -> WSGIApplication:
     if config.cpu_share is None:
         return app
     return CpuShare(app, config.cpu_share, config.cpu_stat)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import seed, seed_product
 from app.database import Store
-from app.images import PLACEHOLDER_PNG, ImageDirectory
+from app.images import PLACEHOLDER_PNG, Images
 from app.schema import migrate
 from app.store import Product, new_id
 
@@ -33,7 +33,7 @@ def store(store_url):
 
 @pytest.fixture
 def images(tmp_path):
-    return ImageDirectory(tmp_path / "uploads")
+    return Images(tmp_path / "uploads")
 
 
 def _products(store):
@@ -59,8 +59,7 @@ def test_seed_adds_once(store, images):
     assert [product.name for product in products] == [
         seed_product(index, "").name for index in range(5)
     ]
-    image = images.directory.parent / products[0].image
-    assert image.read_bytes() == PLACEHOLDER_PNG
+    assert images.load(products[0].image.removeprefix("uploads/")) == PLACEHOLDER_PNG
 
 
 def test_seed_grows_but_never_brings_back_or_removes(store, images):
@@ -74,9 +73,9 @@ def test_seed_grows_but_never_brings_back_or_removes(store, images):
     assert len(_products(store)) == 7
 
 
-def test_an_empty_catalogue_needs_no_image(store, images):
+def test_an_empty_catalogue_needs_no_image(store, images, tmp_path):
     assert seed(store, images, 0) == 0
-    assert not images.directory.exists()
+    assert not (tmp_path / "uploads").exists()
 
 
 def test_tasks_that_start_at_once_on_one_store_make_and_seed_it_once(store_url, tmp_path):

@@ -18,7 +18,7 @@ from app.store import Base
 # What the service made before its schema had versions.
 UNVERSIONED = (
     "CREATE TABLE product (id VARCHAR NOT NULL PRIMARY KEY, name VARCHAR NOT NULL,"
-    " price DOUBLE PRECISION NOT NULL, image VARCHAR)",
+    " price {double} NOT NULL, image VARCHAR)",
     'CREATE TABLE "user" (id VARCHAR NOT NULL PRIMARY KEY, email VARCHAR NOT NULL UNIQUE,'
     " password_hash VARCHAR NOT NULL)",
     "CREATE TABLE catalogue_seed (id INTEGER NOT NULL PRIMARY KEY, products INTEGER NOT NULL)",
@@ -91,7 +91,8 @@ def test_from_nothing_to_the_models_and_again(store):
 
 
 def test_what_was_made_before_there_were_versions_is_brought_on_with_its_entries(store):
-    _execute(store, *UNVERSIONED, *ENTRIES)
+    double = "DOUBLE" if store.is_sqlite else "DOUBLE PRECISION"
+    _execute(store, *(statement.format(double=double) for statement in UNVERSIONED), *ENTRIES)
     migrate(store)
     assert _differences_to_the_models(store) == []
     assert _references(store) == REFERENCES

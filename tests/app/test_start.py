@@ -24,7 +24,9 @@ KEY = "k" * 32
 
 def test_a_store_that_cannot_be_made_stops_the_start(config, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=r"the store cannot be used: .*; STORE_URL and UPLOAD_DIR"):
+    with pytest.raises(
+        StartError, match=r"the store cannot be used: .*; STORE_URL, and UPLOAD_DIR"
+    ):
         start.prepare(replace(config, store_url=f"sqlite:///{tmp_path}/file/shop.db"))
 
 
