@@ -143,7 +143,7 @@ WholeProduct = TypedDict(
 
 Order = TypedDict(
     "Order",
-    {"_id": Id, "product": WholeProduct | None, "quantity": int, "__v": Literal[0]},
+    {"_id": Id, "product": WholeProduct | None, "__v": Literal[0], "quantity": int},
 )
 
 

@@ -82,8 +82,8 @@ def show(order_id: str) -> ResponseReturnValue:
         "order": {
             "_id": order.id,
             "product": _whole(order.product) if order.product else None,
-            "quantity": order.quantity,
             "__v": 0,
+            "quantity": order.quantity,
         },
         "request": {"type": "GET", "url": _address()},
     }
