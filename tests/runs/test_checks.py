@@ -112,3 +112,15 @@ def test_the_machine_lists_what_is_missing(project: Path, monkeypatch: pytest.Mo
     assert found["no-such-package"] == "not installed; run: make setup"
     assert found["cores"] == "1; the load test needs 2 cores, or the driver is the limit"
     assert "papermill" not in found
+
+
+def test_a_task_on_aws_needs_no_local_region_and_is_no_checkout(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_LOCAL_PACKAGES", ("no-such-emulator",))
+    monkeypatch.setattr(checks.shutil, "which", lambda name: None)
+    away = checks.machine(environment.project, replace(environment, name="dev"))
+    assert not {"no-such-emulator", "git"} & bad(away).keys()
+    assert "no-such-emulator" in bad(checks.machine(environment.project, environment))
+    (environment.project / ".git").mkdir()
+    assert "git" in bad(checks.machine(environment.project))
