@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from runbook.capacity.scalability import Scalability
 from runbook.errors import InputInvalid
 
 SCHEMA_VERSION = 1
@@ -23,7 +24,8 @@ class CurvePoint:
 
     Percentiles are of all requests together, on CloudWatch's level; `p95_lo_ms` and
     `p95_hi_ms` bound p95 with the curve's confidence. `slow_pct` is the share of requests
-    slower than the SLO, `cpu_pct` of the task's reservation (None: not published).
+    slower than the SLO, `cpu_pct` of the task's reservation (None: not published). `weak` names
+    the percentiles that rest on too few requests, "" for none.
     """
 
     rate_per_task_rps: float
@@ -36,6 +38,7 @@ class CurvePoint:
     cpu_pct: float | None
     requests: int
     repeats: int
+    weak: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,47 @@ class VoidStep:
 
 
 @dataclass(frozen=True)
+class StepResidual:
+    """One step, measured and as the queueing model has it; `z` in standard deviations."""
+
+    tasks: int
+    rate_per_task_rps: float
+    slow_pct: float
+    predicted_slow_pct: float
+    p95_ms: float
+    predicted_p95_ms: float
+    z: float
+
+
+@dataclass(frozen=True)
+class PredictedCount:
+    """c_SLO per task that the model predicts for a count that was not measured."""
+
+    tasks: int
+    c_slo_per_task_rps: float
+    lo_per_task_rps: float
+    hi_per_task_rps: float
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """The queueing model of the load test.
+
+    `quota_factor` is how much of its nominal CPU quota a task could use, `cpu_variation` the
+    coefficient of variation of a request's CPU, `wait_ms` what a request waits for besides
+    CPU, by task count. `doubt` says why the model is not used, "" when it is.
+    """
+
+    quota_factor: float
+    cpu_variation: float
+    wait_ms: dict[str, float]
+    rms_residual: float
+    doubt: str
+    residuals: tuple[StepResidual, ...]
+    predictions: tuple[PredictedCount, ...]
+
+
+@dataclass(frozen=True)
 class CountCurve:
     """The curve for one task count; all rates are per task, in requests/s.
 
@@ -57,7 +101,11 @@ class CountCurve:
     share of a task's CPU that requests use there, `cpu_pct_at_c_slo` what CloudWatch shows
     (with what an idle task uses, `cpu_idle_pct`). `blocks` counts the blocks of time near
     the crossing that the interval rests on. `logit` is the fitted model: logit(share of
-    slow requests) = logit[0] + logit[1] * rate per task.
+    slow requests) = logit[0] + logit[1] * rate per task. `method` tells where c_SLO comes from:
+    the queueing model fitted to all steps, or the logistic fit of this count's alone, whose
+    answer is `direct` (rate, lower, upper) in either case. `knee_per_task_rps` is where p95
+    bends, whatever the SLO. `throttled_pct` is the share of CPU-quota periods with throttling
+    in steps beyond the SLO, None where it is not published.
     """
 
     tasks: int
@@ -74,6 +122,10 @@ class CountCurve:
     blocks: int
     logit: tuple[float, float] | None
     notes: tuple[str, ...] = ()
+    method: str = "logistic fit"
+    direct: tuple[float, float, float] | None = None
+    knee_per_task_rps: float | None = None
+    throttled_pct: float | None = None
 
     @property
     def interval(self) -> str:
@@ -102,6 +154,8 @@ class CapacityCurve:
     confidence: float
     counts: tuple[CountCurve, ...]
     schema_version: int = SCHEMA_VERSION
+    model: ModelReport | None = None
+    scalability: Scalability | None = None
 
     @property
     def share_cores(self) -> float:
@@ -137,6 +191,8 @@ class CapacityCurve:
                 "c_slo_per_task_rps": curve.c_slo_per_task_rps,
                 "lo_per_task_rps": curve.lo_per_task_rps,
                 "hi_per_task_rps": curve.hi_per_task_rps,
+                "method": curve.method,
+                "knee_per_task_rps": curve.knee_per_task_rps,
                 "c_slo_total_rps": curve.c_slo_per_task_rps * curve.tasks,
                 "knee_utilisation": curve.knee_utilisation,
                 "cpu_pct_at_c_slo": curve.cpu_pct_at_c_slo,
@@ -151,7 +207,14 @@ class CapacityCurve:
 
     def summary(self) -> list[str]:
         """The finding for each task count, a sentence each."""
-        return [sentence for curve in self.counts for sentence in _sentences(curve, self)]
+        found = [sentence for curve in self.counts for sentence in _sentences(curve, self)]
+        if self.scalability is not None:
+            found.append(self.scalability.sentence())
+        return found
+
+    def residuals(self) -> pd.DataFrame:
+        """One row a step: measured against the queueing model; empty without one."""
+        return pd.DataFrame([asdict(item) for item in self.model.residuals] if self.model else [])
 
     def save(self, path: Path) -> Path:
         """Write the curve as JSON."""
@@ -170,6 +233,9 @@ class CapacityCurve:
                 )
             content["measured_at"] = datetime.fromisoformat(content["measured_at"])
             content["counts"] = tuple(_count(item) for item in content["counts"])
+            content["model"] = _model(content.get("model"))
+            law = content.get("scalability")
+            content["scalability"] = law and Scalability(**{**law, "counts": tuple(law["counts"])})
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputInvalid(
@@ -188,6 +254,19 @@ def _count(values: dict[str, Any]) -> CountCurve:
             "void": tuple(VoidStep(**item) for item in values["void"]),
             "logit": None if logit is None else (logit[0], logit[1]),
             "notes": tuple(values["notes"]),
+            "direct": tuple(values["direct"]) if values.get("direct") else None,
+        }
+    )
+
+
+def _model(values: dict[str, Any] | None) -> ModelReport | None:
+    if values is None:
+        return None
+    return ModelReport(
+        **{
+            **values,
+            "residuals": tuple(StepResidual(**item) for item in values["residuals"]),
+            "predictions": tuple(PredictedCount(**item) for item in values["predictions"]),
         }
     )
 

@@ -16,7 +16,6 @@ import pandas as pd
 
 from runbook.capacity import hold
 from runbook.capacity.crossing import StepBlocks
-from runbook.capacity.fit import ALLOWED_SLOW_SHARE, recentred
 from runbook.capacity.measured import FILE_NAME, LoadTest, MeasuredStep, now_utc
 from runbook.capacity.phase import PhaseRunner
 from runbook.capacity.placement import (
@@ -29,6 +28,7 @@ from runbook.capacity.placement import (
 )
 from runbook.capacity.plan import ExperimentPlan, forecast
 from runbook.capacity.rig import AwsRig, Rig, look_up_facts
+from runbook.capacity.sample import ALLOWED_SLOW_SHARE, recentred
 from runbook.environment import Environment
 from runbook.errors import InputInvalid, MeasurementVoid
 from runbook.load.measurement import Progress, RawLoad

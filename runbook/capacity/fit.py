@@ -8,26 +8,31 @@ are scaled until their p95 is the p95 that CloudWatch published for that period.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runbook.capacity.crossing import Crossing, StepBlocks, blocks, find_crossing
+from runbook.capacity.crossing import Crossing, find_crossing
 from runbook.capacity.curve import CapacityCurve, CountCurve, CurvePoint, VoidStep
 from runbook.capacity.measured import LoadTest, MeasuredStep
+from runbook.capacity.queue_fit import model_of, report_of
+from runbook.capacity.queue_model import QueueModel
+from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample, recentred
+from runbook.capacity.scalability import fit_usl, knee_rps
 from runbook.errors import MeasurementVoid, SloMissed
-from runbook.load.measurement import RawLoad, percentile_ms
+from runbook.load.measurement import weak_percentiles
 
 Floats = NDArray[np.float64]
 
-#: The SLO is on p95: this share of requests may be slower.
-ALLOWED_SLOW_SHARE = 0.05
-#: A block is this part of a metric period, so a period has ten.
-BLOCKS_PER_PERIOD = 10
 #: Steps within this fraction of c_SLO are "near": the interval rests on them.
 NEAR = 0.12
 MIN_BLOCKS = 20
+#: The model predicts c_SLO for task counts up to this, or the highest measured one.
+PREDICT_UP_TO = 6
+#: From this share of throttled quota periods on, every twentieth request can meet one.
+_GOVERNED_PCT = 5.0
+#: The model decides where its c_SLO lies no further than this outside of the direct interval.
+_AGREEMENT = 0.05
 #: Below this share of a task's CPU, never having left the SLO says too little.
 MIN_CENSORED_UTILISATION = 0.6
 #: Steps whose rates differ by no more than this factor make one point of the curve.
@@ -35,52 +40,40 @@ SAME_RATE = 1.03
 _POINT_RESAMPLES = 400
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A valid step with its latencies on CloudWatch's level, offsets from the step's start."""
-
-    step: MeasuredStep
-    offsets_s: Floats
-    latency_ms: Floats
-    duration_s: float
-
-    def blocks(self, slo_ms: float) -> StepBlocks:
-        """The step cut into blocks, with the rate per task that was really offered."""
-        return blocks(
-            self.step.offered_per_task_rps,
-            self.offsets_s,
-            self.latency_ms > slo_ms,
-            duration_s=self.duration_s,
-            block_s=self.duration_s / BLOCKS_PER_PERIOD,
-        )
-
-
-def recentred(step: MeasuredStep, raw: RawLoad) -> Sample:
-    """The step's latencies, scaled so that their p95 is CloudWatch's."""
-    timed = raw.timed
-    latency_ms = raw.latency_ms[timed]
-    client_p95 = percentile_ms(latency_ms, 95)
-    if client_p95 and step.trt_p95_ms:
-        latency_ms = latency_ms * (step.trt_p95_ms / client_p95)
-    offsets_s = raw.intended_s[timed] - step.client.start_s
-    return Sample(step, offsets_s, latency_ms, step.client.end_s - step.client.start_s)
-
-
 def fit_curve(
-    load_test: LoadTest, *, confidence: float = 0.95, resamples: int = 1000, seed: int = 1
+    load_test: LoadTest,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 1,
+    predict_up_to: int = PREDICT_UP_TO,
 ) -> CapacityCurve:
     """The capacity curve of a load test, c_SLO and its interval for each task count.
+
+    For counts up to `predict_up_to` that were not measured the queueing model predicts it.
 
     Raises MeasurementVoid when void steps leave the decision open, SloMissed when even the
     lowest rate misses the SLO, InputInvalid when a recording cannot be read.
     """
-    counts = []
-    for tasks in load_test.task_counts:
-        steps = [step for step in load_test.steps if step.tasks == tasks]
-        samples = [recentred(step, load_test.latencies(step)) for step in steps if step.valid]
-        counts.append(
-            _fit_count(load_test, tasks, steps, samples, confidence, resamples, seed + tasks)
+    by_count = {
+        tasks: [step for step in load_test.steps if step.tasks == tasks]
+        for tasks in load_test.task_counts
+    }
+    samples = {
+        tasks: [recentred(step, load_test.latencies(step)) for step in steps if step.valid]
+        for tasks, steps in by_count.items()
+    }
+    model = model_of(load_test, (sample for some in samples.values() for sample in some))
+    counts = tuple(
+        _fit_count(
+            load_test, tasks, steps, samples[tasks], model, confidence, resamples, seed + tasks
         )
+        for tasks, steps in by_count.items()
+    )
+    most = max(predict_up_to, *by_count)
+    unseen = [tasks for tasks in range(1, most + 1) if tasks not in by_count]
+    if model and model.doubt:
+        unseen = []
     return CapacityCurve(
         service=load_test.service,
         environment=load_test.environment,
@@ -91,7 +84,9 @@ def fit_curve(
         period_s=load_test.period_s,
         enforcement=load_test.enforcement,
         confidence=confidence,
-        counts=tuple(counts),
+        counts=counts,
+        model=report_of(model, unseen, confidence=confidence, seed=seed) if model else None,
+        scalability=fit_usl({count.tasks: count.c_slo_per_task_rps for count in counts}),
     )
 
 
@@ -100,6 +95,7 @@ def _fit_count(
     tasks: int,
     steps: Sequence[MeasuredStep],
     samples: Sequence[Sample],
+    model: QueueModel | None,
     confidence: float,
     resamples: int,
     seed: int,
@@ -117,7 +113,8 @@ def _fit_count(
     found = find_crossing(
         cut, ALLOWED_SLOW_SHARE, confidence=confidence, resamples=resamples, seed=seed
     )
-    notes = []
+    notes = [f"at {_rate(sample)}: {sample.note}" for sample in samples if sample.note]
+    method, direct = "logistic fit", None
     missed = [step.rate_rps for step in cut if step.share > ALLOWED_SLOW_SHARE]
     kept = [step.rate_rps for step in cut if step.share <= ALLOWED_SLOW_SHARE]
     if not kept:
@@ -139,12 +136,22 @@ def _fit_count(
         near = [step for step in cut if abs(step.rate_rps - rate) <= NEAR * rate]
         near_blocks = sum(len(step.requests) for step in near)
         notes += _doubts(tasks, near_blocks, void, rate, found)
-    if lo <= 0:
-        raise _void(tasks, void, f"the interval of c_SLO around {rate:.1f} reaches {lo:.1f}")
+        if lo <= 0:
+            raise _void(tasks, void, f"the interval of c_SLO around {rate:.1f} reaches {lo:.1f}")
+        direct = (rate, lo, hi)
+        modelled, why = _modelled(model, tasks, direct, confidence, seed)
+        notes.append(why)
+        if modelled is not None:
+            method = "queueing model"
+            rate, lo, hi = modelled[0], modelled[1], min(modelled[2], saturation)
     notes += _gap_notes(samples)
+    throttled = _throttled(samples, test.slo_ms)
+    notes += _throttling_notes(samples, throttled, test.slo_ms)
+    points = _points(test, samples, confidence, seed)
+    knee = knee_rps([p.rate_per_task_rps for p in points], [p.p95_ms for p in points])
     return CountCurve(
         tasks=tasks,
-        points=_points(test, samples, confidence, seed),
+        points=points,
         void=void,
         c_slo_per_task_rps=rate,
         lo_per_task_rps=lo,
@@ -155,9 +162,76 @@ def _fit_count(
         cpu_s_per_request=cost_s,
         cpu_idle_pct=idle_pct,
         blocks=near_blocks,
-        logit=(found.model.intercept, found.model.slope) if found and not censored else None,
+        logit=_through(found, rate) if found and not censored else None,
         notes=tuple(notes),
+        method=method,
+        direct=direct,
+        knee_per_task_rps=knee,
+        throttled_pct=throttled,
     )
+
+
+def _rate(sample: Sample) -> str:
+    return f"{sample.step.offered_per_task_rps:.0f}/s per task"
+
+
+def _modelled(
+    model: QueueModel | None,
+    tasks: int,
+    direct: tuple[float, float, float],
+    confidence: float,
+    seed: int,
+) -> tuple[tuple[float, float, float] | None, str]:
+    """c_SLO with its interval by the queueing model, if it may decide, and a sentence on it.
+
+    The model uses every step of all counts, its arrivals known, so its interval is narrower;
+    the logistic fit of this count's steps alone must not contradict it.
+    """
+    if model is None:
+        return None, "no queueing model: too few steps with published CPU"
+    if model.doubt:
+        return None, f"the queueing model does not describe this service: {model.doubt}"
+    found = model.capacity(tasks, confidence=confidence, seed=seed)
+    rate, lo, hi = direct
+    direct_text = f"{rate:.1f} ({lo:.1f}-{hi:.1f}) by the logistic fit of these steps alone"
+    text = f"{found.rate_per_task_rps:.1f} requests/s per task by the queueing model"
+    if not lo * (1 - _AGREEMENT) <= found.rate_per_task_rps <= hi * (1 + _AGREEMENT):
+        return None, f"the queueing model is not used: {text}, {direct_text}"
+    values = (found.rate_per_task_rps, found.lo_per_task_rps, found.hi_per_task_rps)
+    return values, f"c_SLO is {text}, which agrees with {direct_text}"
+
+
+def _through(found: Crossing, rate_rps: float) -> tuple[float, float]:
+    """The logistic fit, moved to cross at c_SLO: who reads both finds one capacity."""
+    odds = float(np.log(ALLOWED_SLOW_SHARE / (1.0 - ALLOWED_SLOW_SHARE)))
+    return odds - found.model.slope * rate_rps, found.model.slope
+
+
+def _throttled(samples: Sequence[Sample], slo_ms: float, *, beyond: bool = True) -> float | None:
+    """The median share of throttled quota periods in steps beyond (or within) the SLO."""
+    known = [
+        sample.step.throttled_pct
+        for sample in samples
+        if sample.step.throttled_pct is not None
+        and ((sample.step.trt_p95_ms or 0.0) > slo_ms) == beyond
+    ]
+    return float(np.median(known)) if known else None
+
+
+def _throttling_notes(
+    samples: Sequence[Sample], beyond_pct: float | None, slo_ms: float
+) -> list[str]:
+    """Whether the CPU quota governs p95, in a sentence; nothing without steps beyond the SLO."""
+    if all((sample.step.trt_p95_ms or 0.0) <= slo_ms for sample in samples):
+        return []
+    if beyond_pct is None:
+        return ["CPU throttling is not published here: whether it governs p95 cannot be told"]
+    within_pct = _throttled(samples, slo_ms, beyond=False)
+    before = "" if within_pct is None else f", {within_pct:.0f} % within it"
+    seen = f"{beyond_pct:.0f} % of the CPU-quota periods are throttled beyond the SLO{before}"
+    if beyond_pct < _GOVERNED_PCT:
+        return [f"{seen}: CPU throttling does not govern p95"]
+    return [f"{seen}: CPU throttling governs p95, so larger tasks would move it"]
 
 
 def _void(tasks: int, void: Sequence[VoidStep], why: str) -> MeasurementVoid:
@@ -253,7 +327,7 @@ def _point(
     test: LoadTest, group: Sequence[Sample], confidence: float, rng: np.random.Generator
 ) -> CurvePoint:
     latency_ms = np.concatenate([sample.latency_ms for sample in group])
-    pieces = [piece for sample in group for piece in _pieces(sample)]
+    pieces = [piece for sample in group for piece in sample.pieces()]
     drawn = [
         np.percentile(np.concatenate([pieces[i] for i in pick]), 95, method="inverted_cdf")
         for pick in rng.integers(0, len(pieces), (_POINT_RESAMPLES, len(pieces)))
@@ -273,12 +347,5 @@ def _point(
         cpu_pct=float(np.mean(cpu)) if cpu else None,
         requests=len(latency_ms),
         repeats=len(group),
+        weak=weak_percentiles(len(latency_ms)),
     )
-
-
-def _pieces(sample: Sample) -> list[Floats]:
-    """The latencies of a step by block of time; empty blocks are left out."""
-    block_s = sample.duration_s / BLOCKS_PER_PERIOD
-    number = np.clip(sample.offsets_s / block_s, 0, BLOCKS_PER_PERIOD - 1).astype(int)
-    parts = [sample.latency_ms[number == block] for block in range(BLOCKS_PER_PERIOD)]
-    return [part for part in parts if len(part)]

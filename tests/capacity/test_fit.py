@@ -34,22 +34,26 @@ def test_the_known_capacity_is_found_for_each_task_count(simulate, simulated_ser
 
 def test_the_interval_covers_the_truth_in_most_experiments(simulate, simulated_service) -> None:
     found = [
-        fit_curve(simulate(simulated_service(1), seed=seed), resamples=100).counts[0]
-        for seed in range(1, 13)
+        fit_curve(simulate(simulated_service(1), seed=seed), resamples=100, predict_up_to=1).counts[
+            0
+        ]
+        for seed in range(1, 9)
     ]
     covered = sum(
         count.lo_per_task_rps <= TRUE_C_SLO[1] <= (count.hi_per_task_rps or np.inf)
         for count in found
     )
-    assert covered >= 10
+    assert covered >= 7
     estimates = [count.c_slo_per_task_rps for count in found]
-    assert np.mean(estimates) == pytest.approx(TRUE_C_SLO[1], rel=0.03)
+    assert np.mean(estimates) == pytest.approx(TRUE_C_SLO[1], rel=0.025)
 
 
 def test_points_hold_percentiles_of_all_requests_with_their_bounds(
     simulate, simulated_service
 ) -> None:
-    points = fit_curve(simulate(simulated_service(1)), resamples=50).count(1).points
+    points = (
+        fit_curve(simulate(simulated_service(1)), resamples=50, predict_up_to=1).count(1).points
+    )
     rates = [point.rate_per_task_rps for point in points]
     assert rates == sorted(rates)
     for point in points:
@@ -61,8 +65,11 @@ def test_latencies_are_taken_to_cloudwatchs_level(simulate, simulated_service) -
     test = simulate(simulated_service(1))
     # The balancer says twice what the client measured: its word counts.
     doubled = [replace(step, trt_p95_ms=2 * (step.trt_p95_ms or 0)) for step in test.steps]
-    slower = fit_curve(replace(test, steps=tuple(doubled)), resamples=50).count(1)
-    assert slower.c_slo_per_task_rps < fit_curve(test, resamples=50).count(1).c_slo_per_task_rps
+    slower = fit_curve(replace(test, steps=tuple(doubled)), resamples=50, predict_up_to=1).count(1)
+    assert (
+        slower.c_slo_per_task_rps
+        < fit_curve(test, resamples=50, predict_up_to=1).count(1).c_slo_per_task_rps
+    )
     assert slower.points[0].p95_ms == pytest.approx(doubled[0].trt_p95_ms, rel=0.01)
 
 
@@ -80,7 +87,7 @@ def test_an_slo_that_was_never_left_gives_a_labelled_lower_bound(
 ) -> None:
     test = simulate(simulated_service(1))
     calm = [step for step in test.steps if (step.trt_p95_ms or 0) < 15]
-    count = fit_curve(replace(test, steps=tuple(calm)), resamples=50).count(1)
+    count = fit_curve(replace(test, steps=tuple(calm)), resamples=50, predict_up_to=1).count(1)
     highest = max(step.offered_per_task_rps for step in calm)
     assert count.censored
     assert count.c_slo_per_task_rps == pytest.approx(highest)
@@ -92,7 +99,9 @@ def test_an_slo_that_was_never_left_gives_a_labelled_lower_bound(
 def test_void_steps_stay_visible_with_their_reason(simulate, simulated_service) -> None:
     test = simulate(simulated_service(1))
     first = replace(test.steps[0], void_reason="the driver was late")
-    count = fit_curve(replace(test, steps=(first, *test.steps[1:])), resamples=50).count(1)
+    count = fit_curve(
+        replace(test, steps=(first, *test.steps[1:])), resamples=50, predict_up_to=1
+    ).count(1)
     assert [step.reason for step in count.void] == ["the driver was late"]
     assert count.void[0].rate_per_task_rps not in [p.rate_per_task_rps for p in count.points]
 
@@ -102,18 +111,18 @@ def test_a_run_whose_decisive_steps_are_void_recommends_nothing(
 ) -> None:
     test = simulate(simulated_service(1))
     with pytest.raises(MeasurementVoid, match=r"No capacity can be stated.*host was the limit"):
-        fit_curve(_voided(test, 0.56), resamples=50)
+        fit_curve(_voided(test, 0.56), resamples=50, predict_up_to=1)
     crossing = [
         replace(step, void_reason="the host was the limit") if 66 < step.rate_rps < 84 else step
         for step in test.steps
     ]
     with pytest.raises(MeasurementVoid, match="near the crossing"):
-        fit_curve(replace(test, steps=tuple(crossing)), resamples=50)
+        fit_curve(replace(test, steps=tuple(crossing)), resamples=50, predict_up_to=1)
 
 
 def test_a_service_that_never_keeps_its_slo_is_a_finding(simulate, simulated_service) -> None:
     with pytest.raises(SloMissed, match="missed with 1 task"):
-        fit_curve(simulate(simulated_service(1), slo_ms=0.5), resamples=50)
+        fit_curve(simulate(simulated_service(1), slo_ms=0.5), resamples=50, predict_up_to=1)
 
 
 def test_curve_and_load_test_survive_their_files(
@@ -122,7 +131,7 @@ def test_curve_and_load_test_survive_their_files(
     test = simulate(simulated_service(1))
     again = LoadTest.load(test.save(tmp_path / "load_test.json"))
     assert again == test
-    curve = fit_curve(again, resamples=50)
+    curve = fit_curve(again, resamples=50, predict_up_to=1)
     assert CapacityCurve.load(curve.save(tmp_path / "capacity.json")) == curve
     assert len(test.frame()) == len(test.steps)
     assert set(curve.frame()["tasks"]) == {1}
@@ -147,4 +156,43 @@ def test_an_interval_that_reaches_zero_recommends_nothing(
 
     monkeypatch.setattr(fit, "find_crossing", hopeless)
     with pytest.raises(MeasurementVoid, match=r"reaches -20\.0"):
-        fit_curve(test, resamples=50)
+        fit_curve(test, resamples=50, predict_up_to=1)
+
+
+def test_the_model_explains_the_steps_and_predicts_a_count_that_was_not_measured(
+    simulate, simulated_service
+) -> None:
+    curve = fit_curve(simulate(simulated_service(1), simulated_service(3)), predict_up_to=2)
+    assert curve.model is not None
+    assert curve.model.doubt == ""
+    assert curve.model.quota_factor == pytest.approx(1.0, abs=0.05)
+    assert curve.model.rms_residual < 2
+    assert {count.method for count in curve.counts} == {"queueing model"}
+    (two,) = curve.model.predictions
+    # By simulating 2000 s at each rate.
+    assert two.c_slo_per_task_rps == pytest.approx(85.2, rel=0.04)
+    assert two.lo_per_task_rps < two.c_slo_per_task_rps < two.hi_per_task_rps
+    for count in curve.counts:
+        assert count.direct is not None
+        assert count.logit is not None
+        odds = count.logit[0] + count.logit[1] * count.c_slo_per_task_rps
+        assert 1 / (1 + np.exp(-odds)) == pytest.approx(0.05)
+    one = curve.count(1)
+    assert one.direct is not None
+    # The arrivals are known to it, so it knows more than the logistic fit.
+    assert (one.hi_per_task_rps or np.inf) - one.lo_per_task_rps < one.direct[2] - one.direct[1]
+    assert curve.scalability is not None
+    assert curve.scalability.efficiency > 1.05
+    assert len(curve.residuals()) == len(curve.model.residuals)
+
+
+def test_a_service_that_is_no_such_queue_keeps_the_direct_fit(simulate, simulated_service) -> None:
+    test = simulate(simulated_service(1))
+    # Slow answers that no quota explains: the model must not decide.
+    slow = [
+        replace(step, cpu_pct=(step.cpu_pct or 0) * 0.3, throttled_pct=0.0) for step in test.steps
+    ]
+    count = fit_curve(replace(test, steps=tuple(slow)), resamples=50, predict_up_to=1).count(1)
+    assert count.method == "logistic fit"
+    assert any("queueing model" in note and "not" in note for note in count.notes)
+    assert any("CPU throttling does not govern p95" in note for note in count.notes)
