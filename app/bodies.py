@@ -103,6 +103,9 @@ class NewProduct(BaseModel):
     price: Price
 
 
+_CHANGES = ("name", "price", "productImage")
+
+
 class NameChange(BaseModel):
     property: Annotated[Literal["name"], Field(alias="propName")]
     value: Name
@@ -113,20 +116,27 @@ class PriceChange(BaseModel):
     value: Price
 
 
+class ImageChange(BaseModel):
+    """Another image; it must have come with a product before."""
+
+    property: Annotated[Literal["productImage"], Field(alias="propName")]
+    value: Annotated[str, Field(pattern=r"^uploads/[0-9a-f]{32}\.(?:jpg|png)$")]
+
+
 class IgnoredChange(BaseModel):
     """A property that products do not have."""
 
     property: Annotated[
         Any,
         Field(alias="propName"),
-        WithJsonSchema({"type": "string", "not": {"enum": ["name", "price"]}}),
+        WithJsonSchema({"type": "string", "not": {"enum": [*_CHANGES]}}),
     ] = None
     value: Any = None
 
 
 def _kind_of_change(value: object) -> str:
     name = value.get("propName") if isinstance(value, dict) else None
-    return name if name in ("name", "price") else "other"
+    return name if name in _CHANGES else "other"
 
 
 class Changes(
@@ -135,6 +145,7 @@ class Changes(
             Annotated[
                 Annotated[NameChange, Tag("name")]
                 | Annotated[PriceChange, Tag("price")]
+                | Annotated[ImageChange, Tag("productImage")]
                 | Annotated[IgnoredChange, Tag("other")],
                 Discriminator(_kind_of_change),
             ]

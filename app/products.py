@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app import answers
 from app.auth import current_user, may_change, require_user_still
-from app.bodies import Changes, NameChange, NewProduct, Page, PriceChange
+from app.bodies import Changes, ImageChange, NameChange, NewProduct, Page, PriceChange
 from app.errors import Forbidden, Invalid, NotFound
 from app.images import IMAGE_LIMIT_BYTES, current_images
 from app.operation import operation
@@ -107,6 +107,8 @@ def change(product_id: str, body: Changes) -> ResponseReturnValue:
             product.name = item.value
         elif isinstance(item, PriceChange):
             product.price = item.value
+        elif isinstance(item, ImageChange):
+            product.image = _kept_image(item.value)
     session().commit()
     answer: answers.ProductUpdated = {
         "message": "Product updated",
@@ -175,3 +177,9 @@ def _receive_image() -> str | None:
     file = request.files.get(_IMAGE_FIELD)
     # One byte more than allowed tells too large without reading it all.
     return current_images().save(file.read(IMAGE_LIMIT_BYTES + 1)) if file else None
+
+
+def _kept_image(address: str) -> str:
+    if current_images().load(address.rpartition("/")[2]) is None:
+        raise NotFound("Image not found")
+    return address

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 SHORT_FORM = {"Auth failed", "Mail exists", "Product not found", "Order not found"}
-SHORT_FORM |= {"User not found", "No valid entry found for provided ID"}
+SHORT_FORM |= {"User not found", "Image not found", "No valid entry found for provided ID"}
 
 HOSTILE = [
     {"data": b"{", "content_type": "application/json"},

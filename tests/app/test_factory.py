@@ -33,3 +33,12 @@ def test_head_is_get_without_body(client):
 def test_links_follow_the_host_of_the_request(client):
     listed = client.get("/products", headers={"Host": "shop.example:81"}).json["products"][0]
     assert listed["request"]["url"] == f"http://shop.example:81/products/{listed['_id']}"
+
+
+def test_no_header_tells_what_is_inside(client):
+    assert set(client.get("/products").headers.keys()) == {
+        "Access-Control-Allow-Headers",
+        "Access-Control-Allow-Origin",
+        "Content-Length",
+        "Content-Type",
+    }

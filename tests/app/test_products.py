@@ -127,6 +127,11 @@ def test_show(client, product):
     }
 
 
+def test_an_image_is_optional(client, product):
+    listed = client.get("/products").json["products"][-1]
+    assert (listed["_id"], listed["productImage"]) == (product["_id"], None)
+
+
 def test_change(client, auth, product):
     path = f"/products/{product['_id']}"
     changes = [
@@ -141,6 +146,15 @@ def test_change(client, auth, product):
     }
     changed = client.get(path).json["product"]
     assert (changed["name"], changed["price"]) == ("Pen", 2)
+
+
+def test_an_image_is_changed_to_one_that_is_kept(client, auth, product):
+    path = f"/products/{product['_id']}"
+    kept = client.get("/products").json["products"][0]["productImage"]
+    for value, status in ((kept, 200), (f"uploads/{'0' * 32}.png", 404), ("/etc/passwd", 422)):
+        changes = [{"propName": "productImage", "value": value}]
+        assert client.patch(path, json=changes, headers=auth.headers).status_code == status
+    assert client.get(path).json["product"]["productImage"] == kept
 
 
 def test_change_of_nothing_is_fine(client, auth, product):
