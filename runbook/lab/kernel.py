@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
-
+from runbook.lab import jit
+from runbook.lab.jit import compiled
 from runbook.lab.kernel_alarms import see_step, see_tracking
 from runbook.lab.kernel_rules import any_alarm, decide_flat, observe_flat
 from runbook.lab.kernel_service import meter, serve, stop_tasks
@@ -25,7 +25,7 @@ from runbook.lab.layout import DRAIN_S, POINTS, TICK_S
 from runbook.scaling import arithmetic
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False)
+@compiled
 def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
     arrivals: Any,
     demand: Any,
@@ -261,7 +261,12 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
 def _sources() -> str:
     """A digest of all that is compiled here."""
     here = Path(__file__).parent
-    files = [*sorted(here.glob("kernel*.py")), here / "layout.py", Path(arithmetic.__file__)]
+    files = [
+        *sorted(here.glob("kernel*.py")),
+        here / "jit.py",
+        here / "layout.py",
+        Path(arithmetic.__file__),
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -272,7 +277,7 @@ def _entry(sources: str) -> Callable[..., None]:
         if sources:
             _advance(*arguments)
 
-    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(entry)  # type: ignore[no-any-return]
+    return jit.entry(entry)
 
 
 advance = _entry(_sources())

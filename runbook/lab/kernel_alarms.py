@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from runbook.lab.jit import compiled
 from runbook.lab.layout import CPU, RUNNING
 from runbook.scaling import arithmetic
 
-_alarm_verdict = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.alarm_verdict)
+_alarm_verdict = compiled(arithmetic.alarm_verdict)
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def bits_verdict(
     breaching: int,
     present: int,
@@ -50,7 +49,7 @@ def bits_verdict(
     return int(_alarm_verdict(window, 0, 0.5, n, m, treatment, previous, few)[0])
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def see_tracking(
     p: int,
     s: int,
@@ -91,7 +90,7 @@ def see_tracking(
         alarm_bits[p, 3 + side] = bits_verdict(bits, present, n, n, extra, 0, state, few, newest)
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def see_step(
     p: int,
     q: int,

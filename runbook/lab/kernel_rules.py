@@ -10,21 +10,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from runbook.lab.jit import compiled
 from runbook.lab.layout import IN, OUT
 from runbook.scaling import arithmetic
 
-_tracked_scale_out = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.tracked_scale_out)
-_tracked_scale_in = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.tracked_scale_in)
-_percent_change = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.percent_change)
-_step_index = njit(nogil=True, error_model="numpy", _nrt=False)(arithmetic.step_index)
+_tracked_scale_out = compiled(arithmetic.tracked_scale_out)
+_tracked_scale_in = compiled(arithmetic.tracked_scale_in)
+_percent_change = compiled(arithmetic.percent_change)
+_step_index = compiled(arithmetic.step_index)
 
 _ALARM = 1
 _NO_DATA = 2
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _completed(
     activities: Any,
     side: int,
@@ -40,7 +39,7 @@ def _completed(
         activities[side, 5] = min(now_s, timeout_s)
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def observe_flat(activities: Any, desired: int, running: int, now_s: float, semantics: Any) -> None:
     """Note activities that have completed."""
     if activities[OUT, 0] > 0.0 and activities[OUT, 5] < 0.0:
@@ -49,7 +48,7 @@ def observe_flat(activities: Any, desired: int, running: int, now_s: float, sema
         _completed(activities, IN, -1, desired, running, now_s, semantics[9])
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     if activities[side, 0] == 0.0:
         return False
@@ -60,7 +59,7 @@ def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     return bool(now_s < started_s + activities[side, 4])
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _begin(
     activities: Any, side: int, now_s: float, wanted: int, base: int, cooldown_s: float
 ) -> None:
@@ -72,7 +71,7 @@ def _begin(
     activities[side, 5] = -1.0
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def any_alarm(alarm_bits: Any) -> bool:
     """Whether any alarm calls for anything."""
     for p in range(alarm_bits.shape[0]):
@@ -81,7 +80,7 @@ def any_alarm(alarm_bits: Any) -> bool:
     return False
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, steps: Any) -> int:
     """Tasks after the fitting step, -1 if none fits."""
     first, many = step_i[p, 6], step_i[p, 7]
@@ -98,7 +97,7 @@ def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, step
     return max(0, base + adjustment)
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _aggregated(
     newest: Any, q: int, n: int, extra: int, aggregation: int, newest_only: bool
 ) -> float:
@@ -123,7 +122,7 @@ def _aggregated(
     return result / found if aggregation == 0 and found > 1 else result
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one place
     desired: int,
     running: int,
@@ -180,7 +179,7 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
         wish = _after_step(p, base, value, step_i, step_f, steps)
         if wish <= base:
             continue
-        if semantics[7] > 0.0 and out_cooling and out_base != 0:
+        if out_cooling and out_base != 0:
             base = out_base
         wish = _after_step(p, base, value, step_i, step_f, steps)
         if wish <= base:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from runbook.lab.jit import compiled
 from runbook.lab.layout import (
     CPU,
     IDLE_PCT,
@@ -25,7 +24,7 @@ from runbook.lab.layout import (
 )
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def serve(
     count: float, backlog: float, serving: int, tables: Any, service: Any
 ) -> tuple[float, float, float, float]:
@@ -58,7 +57,7 @@ def serve(
     return left, slow, served * tables[3, n], given_up
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def meter(
     s: int,
     count: float,
@@ -102,7 +101,7 @@ def meter(
         sums[s, column] = 0.0
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def _p95_s(total: float, slow: float, slo_s: float) -> float:
     """p95 of a period in seconds, by the share of slow requests; NaN without requests.
 
@@ -116,7 +115,7 @@ def _p95_s(total: float, slow: float, slo_s: float) -> float:
     return slo_s * math.exp(P95_PER_LOGIT * odds)
 
 
-@njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@compiled
 def stop_tasks(
     surplus: int,
     slot: int,
