@@ -62,6 +62,46 @@ RUN python=$(python -c 'import os, sys; print(os.path.realpath(sys.executable))'
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv /srv/app \
     && install -d -o 10001 -g 10001 /data
 
+# --- the runbook, for scheduled runs: python -m runbook run NOTEBOOK --env ENV -----------------
+FROM base AS tools
+COPY runbook/requirements.lock /tmp/requirements.lock
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --no-deps --only-binary :all: \
+        --require-hashes -r /tmp/requirements.lock
+COPY pyproject.toml README.md /srv/
+COPY runbook /srv/runbook
+# Sceptre finds the runbook's hooks and resolvers by the installed package's entry points.
+RUN python -m pip --python /opt/venv/bin/python install --no-deps --no-build-isolation --no-index \
+        --editable /srv \
+    && python -m compileall -q --invalidation-mode unchecked-hash /srv/runbook \
+    && install -d -o 10001 -g 10001 /runs
+
+# It starts kernels and renders pages, so it keeps the base's tools: nothing reaches it from outside.
+FROM ${BASE} AS runbook
+ARG BASE
+LABEL org.opencontainers.image.title="shop-runbook" \
+      org.opencontainers.image.base.name="${BASE}"
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    LANG=C.UTF-8 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    RUNBOOK_PROJECT=/srv
+COPY --from=tools /opt/venv /opt/venv
+COPY --from=tools /srv /srv
+# The service's files and the Dockerfile too: their digest names the image that is deployed.
+COPY Dockerfile /srv/
+COPY app /srv/app
+COPY sceptre /srv/sceptre
+COPY notebooks /srv/notebooks
+COPY --from=tools --chown=10001:10001 /runs /srv/runs
+VOLUME ["/srv/runs"]
+USER 10001:10001
+WORKDIR /srv
+CMD ["python", "-m", "runbook", "list"]
+
+# --- the service again: the last stage is what a plain build makes ----------------------------
 FROM scratch AS service
 ARG BASE
 LABEL org.opencontainers.image.title="shop" \

@@ -109,6 +109,8 @@ lock: $(READY) ## Make requirements.lock anew from requirements.in
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 	$(BIN)/uv pip compile app/requirements.in -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file app/requirements.lock
+	$(BIN)/uv pip compile runbook/requirements.in -c requirements.lock --override overrides.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file runbook/requirements.lock
 
 clean: ## Remove .venv and caches (runs and region state stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
