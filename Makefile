@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 # What app/requirements.lock installs, by import name.
-SERVICE_PACKAGES := argon2 blinker click flask granian itsdangerous jinja2 jwt markupsafe sqlalchemy werkzeug
+SERVICE_PACKAGES := alembic argon2 blinker click flask granian itsdangerous jinja2 jwt limits markupsafe obstore \
+	psycopg psycopg_binary pydantic pydantic_core pythonjsonlogger sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check lint types test e2e scenarios image push lab docs lock clean \

@@ -14,7 +14,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     try:
         config = Config.from_environment(os.environ)
-        start.prepare(config)
+        start.prepare_apart(config)
         start.serve(config)
     except StartError as error:
         print(f"app: {error}", file=sys.stderr)

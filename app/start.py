@@ -8,10 +8,13 @@ passes SIGTERM on; the worker finishes the requests in flight, then both end.
 import functools
 import gc
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import socket
+import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from wsgiref.types import WSGIApplication
 
 from granian import Granian
@@ -20,12 +23,14 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import create_app
+from app import create_app, logs
 from app.catalogue import seed
 from app.config import Config
 from app.database import Store
 from app.errors import StartError
 from app.images import FAILURES, Images
+from app.metrics import Metrics
+from app.observed import Observed
 from app.schema import migrate
 from app.throttle import CpuShare
 
@@ -51,6 +56,15 @@ def prepare(config: Config) -> None:
         store.close()
 
 
+def prepare_apart(config: Config) -> None:
+    """`prepare` in a process of its own, so that the serving one can be forked from this.
+
+    Threads do not survive a fork, and neither would what is left of obstore's.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
+        process.submit(prepare, config).result()
+
+
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
@@ -68,6 +82,7 @@ def serve(config: Config) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=_KEEP_ALIVE_MS),
         websockets=False,
         log_level=LogLevels(config.log_level),
+        log_dictconfig=logs.configuration(config.log_level),
         workers_kill_timeout=_DRAIN_S,
     )
     server.serve(target_loader=functools.partial(load, config), wrap_loader=False)
@@ -79,15 +94,26 @@ def load(config: Config) -> WSGIApplication:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = create_app(config)
-    app.logger.setLevel(config.log_level.upper())
+    metrics = Metrics(
+        config.metrics_namespace, config.service_version, config.store_pool_size, _print
+    )
+    observed = Observed(app, metrics, app.extensions["store"])
+    metrics.run(config.metrics_interval_s)
+    # A worker ends without the interpreter's own exit handlers.
+    multiprocessing.util.Finalize(None, metrics.stop, exitpriority=0)
     # What lives as long as the process need not be searched for garbage: a full collection
     # takes 35 ms otherwise, every few hundred requests of 2 ms, and under a CPU share of
     # 0.25 it uses up the share and stops the service for longer still.
     gc.collect()
     gc.freeze()
     if config.cpu_share is None:
-        return app
-    return CpuShare(app, config.cpu_share, config.cpu_stat)
+        return observed
+    return CpuShare(observed, config.cpu_share, config.cpu_stat)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 def _first_line(error: Exception) -> str:

@@ -54,14 +54,14 @@ def _run(cwd, **variables):
 
 
 @contextmanager
-def _service(cwd, port, **variables):
+def _service(cwd, port, log=None, **variables):
     """The serving process; whatever happens, none of it is left."""
     with subprocess.Popen(
         [sys.executable, "-m", "app"],
         cwd=cwd,
         env=_environment(JWT_KEY=KEY, PORT=str(port), **variables),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log or subprocess.DEVNULL,
+        stderr=log or subprocess.DEVNULL,
     ) as process:
         family = [psutil.Process(process.pid)]
         try:
@@ -135,6 +135,46 @@ def test_a_request_in_flight_is_finished(tmp_path):
         assert answer.startswith(b"HTTP/1.1 201 ")
         assert answer.endswith(b'{"message":"User created"}\n')
         assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.e2e
+def test_every_line_of_the_log_is_json_and_metrics_are_written_to_the_last_request(tmp_path):
+    port = _free_port()
+    with (
+        (tmp_path / "log").open("w") as log,
+        _service(tmp_path, port, log, METRICS_INTERVAL_S="3600") as process,
+    ):
+        for _ in range(3):
+            _get(port, "/products")
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert any(line.get("message", "").startswith("Listening at") for line in lines)
+    assert [line["Latency"]["Count"] for line in lines if "Latency" in line] == [3]
+    assert [line["PoolSize"] for line in lines if "PoolSize" in line] == [2]
+
+
+@pytest.mark.e2e
+def test_an_image_is_kept_by_the_serving_process_too(tmp_path):
+    """It was forked from one that had used obstore's threads already."""
+    port = _free_port()
+    with _service(tmp_path, port, CATALOGUE_SEED="1"):
+        image = json.loads(_get(port, "/products").body)["products"][0]["productImage"]
+        assert _get(port, f"/{image}").body.startswith(b"\x89PNG")
+
+
+@pytest.mark.e2e
+def test_the_whole_service_on_postgresql(tmp_path, postgresql):
+    """The address is empty: libpq takes the parts from its own variables, as in AWS."""
+    port = _free_port()
+    database = postgresql.new_database().rpartition("/")[2]
+    variables = {"PGHOST": "127.0.0.1", "PGPORT": str(postgresql.port), "PGUSER": "shop"}
+    variables |= {"PGDATABASE": database, "STORE_URL": "postgresql+psycopg://", "THREADS": "2"}
+    with _service(tmp_path, port, **variables) as process:
+        assert json.loads(_get(port, "/products").body)["count"] == 100
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    assert not (tmp_path / "data" / "shop.db").exists()
 
 
 @pytest.mark.e2e
