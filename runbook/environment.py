@@ -22,6 +22,7 @@ LAYERS = (
     "service",
     "scaling",
     "monitoring",
+    "edge",
     "runbooks",
 )
 

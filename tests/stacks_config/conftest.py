@@ -82,7 +82,7 @@ def _stack_config(stack: Any) -> StackConfig:
 
 
 def read_stacks(**variables: str) -> dict[tuple[str, str], StackConfig]:
-    """Every stack of every environment, by (environment, layer); `variables` as --var gives them."""
+    """Every stack by (environment, layer); `variables` as --var gives them."""
     context = SceptreContext(
         project_path=str(SCEPTRE_DIR), command_path="", user_variables=variables
     )

@@ -14,7 +14,9 @@ INLINE_BYTES_MAX = 51_200
 
 
 def findings(path: Path) -> list[str]:
-    matches = lint_file(path, config=ManualArgs(regions=["eu-west-1"], include_checks=["I"]))
+    matches = lint_file(
+        path, config=ManualArgs(regions=["eu-west-1", "us-east-1"], include_checks=["I"])
+    )
     return [f"{match.linenumber}: {match.rule.id} {match.message}" for match in matches]
 
 

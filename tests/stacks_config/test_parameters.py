@@ -46,6 +46,8 @@ def holds(expression: Any, values: dict[str, str]) -> Any:
         return values[argument]
     if name == "Fn::Not":
         return not holds(argument[0], values)
+    if name == "Fn::Or":
+        return any(holds(item, values) for item in argument)
     left, right = (holds(item, values) for item in argument)
     if name == "Fn::Equals":
         return left == right
@@ -182,9 +184,45 @@ def test_every_task_size_on_offer_has_a_rule(templates: Templates) -> None:
 
 
 def test_a_certificate_needs_the_name_it_is_for(templates: Templates) -> None:
-    given = {"CertificateArn": "arn:aws:acm:eu-west-1:1:certificate/x", "DomainName": ""}
+    arn = "arn:aws:acm:eu-west-1:1:certificate/x"
+    given = effective(templates["balancer"], {"CertificateArn": arn})
     assert broken_rules(templates["balancer"], given)
     assert not broken_rules(templates["balancer"], {**given, "DomainName": "shop.example"})
+
+
+@pytest.mark.parametrize(
+    ("layer", "given", "missing"),
+    [
+        ("balancer", {"Exposure": "cloudfront"}, "OriginSecretArn"),
+        ("balancer", {"Login": "cognito"}, "CertificateArn"),
+        ("balancer", {"HostedZoneId": "Z1"}, "DomainName"),
+        ("edge", {"EdgeMode": "public-origin"}, "OriginSecretArn"),
+        ("edge", {"DomainName": "shop.example"}, "CertificateArn"),
+        ("runbooks", {"DailyState": "ENABLED"}, "RunbookImageReference"),
+        ("runbooks", {"WeeklyState": "ENABLED"}, "RunbookImageReference"),
+    ],
+)
+def test_what_needs_something_else_says_what(
+    layer: str, given: dict[str, str], missing: str, templates: Templates
+) -> None:
+    (refused,) = broken_rules(templates[layer], effective(templates[layer], given))
+    assert missing in refused
+
+
+def test_nothing_at_the_edge_is_on_by_accident(templates: Templates) -> None:
+    defaults = effective(templates["edge"], {}) | effective(templates["balancer"], {})
+    assert (defaults["EdgeMode"], defaults["AccessControl"]) == ("none", "none")
+    assert (defaults["Exposure"], defaults["Login"]) == ("internet", "none")
+
+
+@pytest.mark.parametrize("environment", sorted({env for env, _ in STACKS}))
+def test_the_balancer_and_the_edge_agree(
+    environment: str, stacks: Stacks, templates: Templates
+) -> None:
+    matching = {"none": "internet", "vpc-origin": "vpc-origin", "public-origin": "cloudfront"}
+    edge = effective(templates["edge"], stacks[environment, "edge"].values)
+    balancer = effective(templates["balancer"], stacks[environment, "balancer"].values)
+    assert balancer["Exposure"] == matching[edge["EdgeMode"]]
 
 
 @pytest.mark.parametrize(

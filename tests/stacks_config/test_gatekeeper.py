@@ -1,0 +1,155 @@
+"""The edge function, run as CloudFront runs it: its own code, its event's shape, its key store."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import quickjs
+
+Templates = dict[str, dict[str, Any]]
+Gatekeeper = Callable[..., dict[str, Any]]
+
+# What CloudFront's runtime gives a function, on top of the engine's own JavaScript.
+_RUNTIME = """
+const cf = {
+  kvs: () => ({
+    get: async (name, options) => {
+      const text = lookUp(name);
+      if (text === null) { throw new Error('KeyNotFound'); }
+      return options && options.format === 'json' ? JSON.parse(text) : text;
+    },
+  }),
+};
+const crypto = {
+  createHash: (algorithm) => ({
+    update(text) { this.text = text; return this; },
+    digest(encoding) { return digested(algorithm, this.text, encoding); },
+  }),
+};
+"""
+_CALL = """
+let answer = null;
+handler(JSON.parse(event)).then(
+  (value) => { answer = JSON.stringify(value); },
+  (error) => { answer = JSON.stringify({ failed: String(error) }); });
+"""
+
+
+def digested(algorithm: str, text: str, encoding: str) -> str:
+    assert (algorithm, encoding) == ("sha256", "hex")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def event(uri: str = "/products", **headers: str) -> dict[str, Any]:
+    """A viewer request, with the members that AWS documents."""
+    return {
+        "version": "1.0",
+        "context": {
+            "distributionDomainName": "d111111abcdef8.cloudfront.net",
+            "distributionId": "EDFDVBD6EXAMPLE",
+            "eventType": "viewer-request",
+            "requestId": "EXAMPLEntjQpEXAMPLE_SG5Z-EXAMPLEPmPfEXAMPLEu3EqEXAMPLE==",
+        },
+        "viewer": {"ip": "198.51.100.11"},
+        "request": {
+            "method": "GET",
+            "uri": uri,
+            "querystring": {"limit": {"value": "3"}},
+            "headers": {name.replace("_", "-"): {"value": v} for name, v in headers.items()},
+            "cookies": {},
+        },
+    }
+
+
+@pytest.fixture
+def gatekeeper(templates: Templates) -> Gatekeeper:
+    """Calls the handler: (event, scheme, what the key store holds)."""
+    properties = templates["edge"]["Resources"]["Gatekeeper"]["Properties"]
+    assert properties["FunctionConfig"]["Runtime"] == "cloudfront-js-2.0"
+    code, values = properties["FunctionCode"]["Fn::Sub"]
+    assert values == {"Scheme": {"Fn::If": ["UseBasic", "basic", "api-key"]}}
+    imports = ["import cf from 'cloudfront';", "import crypto from 'crypto';"]
+    assert code.splitlines()[:2] == imports
+
+    def call(
+        event: dict[str, Any], scheme: str = "api-key", store: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        filled = code.replace("${Scheme}", scheme).replace("${OpenPath}", "/health")
+        held = {name: json.dumps(value) for name, value in (store or {}).items()}
+        engine = quickjs.Context()
+        engine.add_callable("lookUp", held.get)
+        engine.add_callable("digested", digested)
+        engine.set("event", json.dumps(event))
+        for line in imports:
+            filled = filled.replace(line, "")
+        engine.eval(_RUNTIME + filled + _CALL)
+        while engine.execute_pending_job():
+            pass
+        answer: dict[str, Any] = json.loads(engine.eval("answer"))
+        assert "failed" not in answer, answer
+        return answer
+
+    return call
+
+
+def entry(kind: str, shown: str, **more: Any) -> dict[str, Any]:
+    return {f"{kind}:{digested('sha256', shown, 'hex')}": {"owner": "someone", **more}}
+
+
+def test_a_known_key_passes_and_is_not_sent_on(gatekeeper: Gatekeeper) -> None:
+    sent = event(x_api_key="a-key", authorization="Bearer token")
+    request = gatekeeper(sent, store=entry("key", "a-key"))
+    assert request["uri"] == "/products"
+    assert request["querystring"] == {"limit": {"value": "3"}}
+    assert request["headers"] == {"authorization": {"value": "Bearer token"}}
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_api_key": ""}, {"x_api_key": "another"}])
+def test_an_unknown_key_is_refused(gatekeeper: Gatekeeper, headers: dict[str, str]) -> None:
+    response = gatekeeper(event(**headers), store=entry("key", "a-key"))
+    assert response["statusCode"] == 401
+    assert response["headers"]["cache-control"] == {"value": "no-store"}
+    assert "www-authenticate" not in response["headers"]
+    assert "message" in json.loads(response["body"])
+
+
+def test_the_stored_hash_itself_opens_nothing(gatekeeper: Gatekeeper) -> None:
+    store = entry("key", "a-key")
+    (name,) = store
+    assert gatekeeper(event(x_api_key=name), store=store)["statusCode"] == 401
+
+
+@pytest.mark.parametrize(("expires", "passes"), [(1, False), (32_503_680_000, True), (0, True)])
+def test_a_key_may_expire(gatekeeper: Gatekeeper, expires: int, passes: bool) -> None:
+    answer = gatekeeper(event(x_api_key="k"), store=entry("key", "k", expires=expires))
+    assert ("uri" in answer) is passes
+
+
+def test_health_checks_need_no_key(gatekeeper: Gatekeeper) -> None:
+    assert gatekeeper(event("/health"))["uri"] == "/health"
+    assert gatekeeper(event("/health/more"))["statusCode"] == 401
+
+
+def test_basic_credentials_pass_and_the_browser_is_asked(gatekeeper: Gatekeeper) -> None:
+    login = base64.b64encode(b"ann:secret").decode()
+    store = entry("basic", login)
+    request = gatekeeper(event(authorization=f"Basic {login}"), "basic", store)
+    assert request["headers"] == {}
+    for refused in ({}, {"authorization": "Bearer x"}, {"authorization": "Basic !"}):
+        response = gatekeeper(event(**refused), "basic", store)
+        assert response["statusCode"] == 401
+        assert response["headers"]["www-authenticate"]["value"].startswith("Basic ")
+
+
+def test_a_key_does_not_pass_as_credentials(gatekeeper: Gatekeeper) -> None:
+    assert gatekeeper(event(x_api_key="k"), "basic", entry("key", "k"))["statusCode"] == 401
+
+
+def test_the_code_fits_what_cloudfront_takes(templates: Templates) -> None:
+    code, _ = templates["edge"]["Resources"]["Gatekeeper"]["Properties"]["FunctionCode"]["Fn::Sub"]
+    assert len(code.encode()) < 10_240
