@@ -30,6 +30,7 @@ from local_region.control_loop import ControlLoop
 from local_region.data_plane import DataPlane
 from local_region.databases import Databases
 from local_region.errors import LocalRegionError, ServerFailed
+from local_region.notices import Notices
 from local_region.scaler import Scaler
 from local_region.schedules.scheduler import Scheduler
 from local_region.seams import cloudformation, core
@@ -107,6 +108,9 @@ def _live(
     cleanup.callback(loop.stop, settings.stop_timeout_s)
     scheduler.start()
     cleanup.callback(scheduler.stop, settings.stop_timeout_s)
+    notices = Notices(context)
+    notices.start()
+    cleanup.callback(notices.stop, settings.stop_timeout_s)
     state.write(directory, _state(context, data_plane, started_s))
     _log.info("ready after %.1f s: %s", time.time() - started_s, context.endpoint_url)
     while not stopping.wait(_WATCH_EVERY_S):

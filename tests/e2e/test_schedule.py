@@ -94,3 +94,29 @@ def test_a_schedule_runs_a_notebook_and_publishes_its_report(project: Any) -> No
     with urllib.request.urlopen(link.stdout.strip()) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "Preflight" in answer.read().decode()
+    the_cron_line_works(project, bucket)
+
+
+def the_cron_line_works(project: Any, bucket: str) -> None:
+    """The example's command, on this project and region, with the little that cron gives it."""
+    shutil.copytree(ROOT / "examples" / "schedules", project.root / "examples" / "schedules")
+    (project.root / ".venv").mkdir()
+    (project.root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (line,) = re.findall(
+        r"^\d.*$", (ROOT / "examples" / "schedules" / "crontab").read_text(), re.MULTILINE
+    )
+    command = line.split(None, 5)[5]
+    command = command.replace("/opt/ecs-runbook", str(project.root)).replace(" dev ", " local ")
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"HOME": str(project.root), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    log = (project.root / "runs" / "cron.log").read_text()
+    # All was well, so there is nothing to mail.
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), log
+    (result,) = (project.root / "runs" / "local").glob("*/00_preflight/result.json")
+    run_id = result.parents[1].name
+    assert json.loads(result.read_text())["verdict"] == "pass"
+    there = project.client("s3").head_object(Bucket=bucket, Key=f"local/{run_id}/whole.html")
+    assert there["ContentType"] == "text/html; charset=utf-8"

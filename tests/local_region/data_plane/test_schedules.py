@@ -151,6 +151,47 @@ def test_what_cannot_be_invoked_lies_in_the_dead_letter_queue(region, job):
     assert [o["outcome"] for o in outcomes] == ["dead-lettered"]
 
 
+@pytest.mark.parametrize(("name", "code", "image"), [("bad", "1", ""), ("gone", "0", "x.y/no:1")])
+def test_a_task_that_ends_badly_is_an_event_that_a_rule_can_send_on(region, job, name, code, image):
+    """The pattern of the runbooks stack: an exit code other than 0, or a start that failed."""
+    ecs, sqs, events = (region.client(service) for service in ("ecs", "sqs", "events"))
+    url = sqs.create_queue(QueueName=f"ends-{name}")["QueueUrl"]
+    pattern = {
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Task State Change"],
+        "detail": {
+            "lastStatus": ["STOPPED"],
+            "group": [name],
+            "$or": [
+                {"containers": {"exitCode": [{"anything-but": [0]}]}},
+                {"stopCode": ["TaskFailedToStart"]},
+            ],
+        },
+    }
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    arn = f"arn:aws:sqs:eu-west-1:000000000000:ends-{name}"
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    definition = job
+    if image:
+        container = {"name": "job", "image": image, "command": ["true"]}
+        definition = ecs.register_task_definition(
+            family="gone", cpu="256", memory="512", containerDefinitions=[container]
+        )["taskDefinition"]["taskDefinitionArn"]
+    for wanted in {"0", code}:
+        override = {"name": "job", "environment": [{"name": "CODE", "value": wanted}]}
+        ecs.run_task(
+            cluster="jobs", taskDefinition=definition, group=name,
+            overrides={"containerOverrides": [override]},
+        )  # fmt: skip
+    found = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    detail = json.loads(found[0]["Body"])["detail"]
+    assert detail["lastStatus"] == "STOPPED"
+    assert detail.get("stopCode") == ("TaskFailedToStart" if image else "EssentialContainerExited")
+    # The one that ended well is not among them, or would be soon.
+    time.sleep(0.6)
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
 def test_an_expression_that_aws_would_refuse_is_refused(region, job):
     scheduler = region.client("scheduler")
     for expression in ("cron(0 8 * * *)", "rate(1 minutes)"):
