@@ -138,6 +138,42 @@ def _capacity_title(curve: CapacityCurve) -> str:
     return f"p95 leaves {curve.slo_ms:g} ms at, per task: {', '.join(found)} task(s)"
 
 
+def residuals(curve: CapacityCurve) -> Figure:
+    """Slow requests of each step, measured against the queueing model: on the line it is right."""
+    found = curve.model.residuals if curve.model else ()
+    with style():
+        figure = Figure(figsize=(7.2, 4.2))
+        axes = figure.subplots()
+        top = 1.15 * max([1.0, *(max(r.slow_pct, r.predicted_slow_pct) for r in found)])
+        axes.plot([0, top], [0, top], color="#777777", linewidth=1.0, linestyle=":")
+        axes.axvline(5.0, color=SLO_COLOUR, linewidth=1.0, linestyle="--")
+        for index, tasks in enumerate(sorted({item.tasks for item in found})):
+            some = [item for item in found if item.tasks == tasks]
+            axes.plot(
+                [item.predicted_slow_pct for item in some],
+                [item.slow_pct for item in some],
+                linestyle="none",
+                marker=MARKERS[index % len(MARKERS)],
+                color=colour(index),
+                label="1 task" if tasks == 1 else f"{tasks} tasks",
+            )
+        axes.set_xlabel("slow requests by the queueing model (%)")
+        axes.set_ylabel("slow requests measured (%)")
+        axes.set_title(_residual_title(curve))
+        if found:
+            axes.legend(loc="upper left")
+    return figure
+
+
+def _residual_title(curve: CapacityCurve) -> str:
+    if curve.model is None:
+        return "No queueing model: too few steps with published CPU"
+    if curve.model.doubt:
+        return "The queueing model does not describe this service and is not used"
+    gaps = [abs(r.slow_pct - r.predicted_slow_pct) for r in curve.model.residuals]
+    return f"The queueing model explains the steps to {np.median(gaps):.1f} points (median)"
+
+
 def response_times(load_test: LoadTest) -> Figure:
     """p50, p95 and p99 by arrival rate: CloudWatch's (which decide) against the client's."""
     frame = load_test.frame()

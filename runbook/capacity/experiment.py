@@ -26,7 +26,7 @@ from runbook.capacity.placement import (
     share_of_steps,
     sweep_rates,
 )
-from runbook.capacity.plan import ExperimentPlan, forecast
+from runbook.capacity.plan import ExperimentPlan, forecast, kinds_of
 from runbook.capacity.rig import AwsRig, Rig, look_up_facts
 from runbook.capacity.sample import ALLOWED_SLOW_SHARE, recentred
 from runbook.environment import Environment
@@ -34,7 +34,7 @@ from runbook.errors import InputInvalid, MeasurementVoid
 from runbook.load.measurement import Progress, RawLoad
 from runbook.metrics.service import service_identity
 
-__all__ = ["ExperimentPlan", "conduct", "forecast", "run_experiment"]
+__all__ = ["ExperimentPlan", "conduct", "forecast", "kinds_of", "run_experiment"]
 
 OnProgress = Callable[[Progress], None]
 #: A sweep that ended after fewer steps began too high and is begun again lower.
@@ -69,7 +69,9 @@ def run_experiment(
         )
     out_dir.mkdir(parents=True, exist_ok=True)
     with hold.scaling_suspended(environment, identity) as held:
-        rig = AwsRig(environment, identity, held, facts, plan.path, plan.timeout_s)
+        rig = AwsRig(
+            environment, identity, held, facts, plan.path, plan.timeout_s, plan.kinds, plan.accounts
+        )
         return conduct(rig, plan, out_dir, run_id=run_id, on_progress=on_progress)
 
 

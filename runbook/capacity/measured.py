@@ -147,6 +147,7 @@ class LoadTest:
                 "host_busy_cores": step.host_busy_cores,
                 "driver_lag_p99_ms": step.client.lag_p99_ms,
                 "driver_cpu_cores": step.client.driver_cpu_cores,
+                "weak": step.client.weak,
                 "void_reason": step.void_reason,
             }
             for step in self.steps

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
+from runbook.load.kinds import Accounts, RequestKind
+from runbook.load.kinds_file import read_kinds
 from runbook.load.validity import Limits
 
 
@@ -17,7 +20,7 @@ class ExperimentPlan:
     retries of void steps (at most `retry_steps` periods a count) aside. A phase stops
     after the second step whose p95 exceeds `stop_factor` times the SLO, and at once beyond
     `harm_factor` times it. `calibrate_rps` is the low rate
-    whose CPU use places the steps.
+    whose CPU use places the steps. `kinds` are requested instead of `path`; `users` log in first.
     """
 
     task_counts: tuple[int, ...] = (1, 3)
@@ -29,6 +32,8 @@ class ExperimentPlan:
     calibrate_rps: float = 20.0
     stop_factor: float = 3.0
     harm_factor: float = 10.0
+    kinds: tuple[RequestKind, ...] = ()
+    users: int = 0
     seed: int = 1
     timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
@@ -57,6 +62,23 @@ class ExperimentPlan:
         phases = 1 + 2 * len(self.task_counts)
         return self.load_budget_s + phases * (period_s + 4.0) + 5.0 * len(self.task_counts)
 
+    @property
+    def requested(self) -> str:
+        """What is requested, in words."""
+        if not self.kinds:
+            return f"GET {self.path}"
+        return "a mix of " + ", ".join(kind.name for kind in self.kinds)
+
+    @property
+    def accounts(self) -> Accounts:
+        """The users who log in first."""
+        return Accounts(count=self.users)
+
+
+def kinds_of(file: str) -> tuple[RequestKind, ...]:
+    """The request kinds of a file, none for no file. Raises InputInvalid."""
+    return read_kinds(Path(file)).kinds if file else ()
+
 
 def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
     """What the load test will do, for a dry run; raises InputInvalid for a plan that cannot be."""
@@ -65,7 +87,7 @@ def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
     counts = ", ".join(str(tasks) for tasks in plan.task_counts)
     return [
         f"suspend scaling of the service, hold {counts} task(s) in turn, restore both at the end",
-        f"drive GET {plan.path} in at most {count} steps of {period_s} s (one metric period each)",
+        f"drive {plan.requested} in at most {count} steps of {period_s} s (one metric period each)",
         f"stop a phase when p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms twice, or "
         f"{plan.harm_factor * plan.slo_ms:.0f} ms once",
         f"take about {plan.duration_s(period_s) / 60:.0f} minutes",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import pandas as pd
 from runbook import aws, region
 from runbook.capacity.hold import Held
 from runbook.environment import Environment
+from runbook.load.kinds import Accounts, RequestKind
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
 from runbook.load.run import OnEvent, run_driver
@@ -85,6 +86,8 @@ class AwsRig:
     facts: Facts
     path: str
     timeout_s: float
+    kinds: tuple[RequestKind, ...] = ()
+    accounts: Accounts = field(default_factory=Accounts)
 
     def hold(self, tasks: int, on_wait: Callable[[str], None]) -> None:
         """Run exactly this many tasks, all healthy."""
@@ -111,6 +114,8 @@ class AwsRig:
             start_at_epoch_s=start_at_epoch_s,
             timeout_s=self.timeout_s,
             drain_s=self.timeout_s,
+            kinds=self.kinds,
+            accounts=self.accounts,
         )
         return run_driver(plan, folder, on_event)
 

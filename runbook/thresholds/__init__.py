@@ -1,5 +1,6 @@
 """Scaling thresholds: recommended with reasons, written with evidence, read with provenance."""
 
+from runbook.thresholds.bounds import Bound, Constraints, bounds
 from runbook.thresholds.configured import (
     CurrentThreshold,
     current_thresholds,
@@ -8,24 +9,27 @@ from runbook.thresholds.configured import (
     write_back,
 )
 from runbook.thresholds.recommendation import (
-    Constraints,
     Evidence,
     Recommendation,
     Threshold,
     diff,
     recommend,
 )
+from runbook.thresholds.story import story
 
 __all__ = [
+    "Bound",
     "Constraints",
     "CurrentThreshold",
     "Evidence",
     "Recommendation",
     "Threshold",
+    "bounds",
     "current_thresholds",
     "current_values",
     "diff",
     "recommend",
     "scaling_file",
+    "story",
     "write_back",
 ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, MeasurementVoid
+from runbook.thresholds.bounds import Constraints, Maximum, maximum
 
 SCHEMA_VERSION = 1
 FILE_NAME = "recommendation.json"
@@ -35,45 +36,10 @@ UNITS = {
 }
 #: The step policy's CPU floor as a share of the CPU target.
 _FLOOR_SHARE = 0.8
-#: A rolling deployment runs old and new tasks at once, so connections are needed twice.
-_DEPLOYMENT_FACTOR = 2
-
-
-@dataclass(frozen=True)
-class Constraints:
-    """What bounds a recommendation besides the curve; None means that there is no such bound.
-
-    `max_tasks` is a wish, `database_connections` what the store takes and
-    `connections_per_task` the size of a task's pool. `expected_peak_rps` is a total rate.
-    The load may grow by `growth_pct_per_period` percent in each metric period, and it takes
-    `reaction_periods` of them from crossing a target to answering tasks.
-    """
-
-    min_tasks: int = 1
-    max_tasks: int | None = None
-    database_connections: int | None = None
-    connections_per_task: int = 5
-    expected_peak_rps: float | None = None
-    growth_pct_per_period: float = 5.0
-    reaction_periods: float = 4.0
-
-    def __post_init__(self) -> None:
-        bad = [
-            name
-            for name, value in asdict(self).items()
-            if value is not None and (value < 0 or (value == 0 and name.startswith("max")))
-        ]
-        if bad or (self.max_tasks is not None and self.max_tasks < self.min_tasks):
-            raise InputInvalid(
-                "The constraints cannot be met",
-                f"{', '.join(bad)} below zero" if bad else "max_tasks is below min_tasks",
-                "give counts and rates that can be",
-            )
-
-    @property
-    def headroom(self) -> float:
-        """The share of the capacity to aim at, so that growth while reacting still fits."""
-        return 1.0 / (1.0 + self.growth_pct_per_period / 100.0 * self.reaction_periods)
+#: A CPU target outside of this would scale on noise, or too late.
+_CPU_RANGE = (10.0, 90.0)
+#: An interval this many times as high as low is called weak.
+_WIDE = 1.5
 
 
 @dataclass(frozen=True)
@@ -192,24 +158,35 @@ def recommend(
     range, times the headroom. `current` is what is configured, by parameter name.
     Raises InputInvalid when the curve measured no count in the range.
     """
-    rate, worst, maximum, findings = _target_rate(curve, constraints, current)
+    rate, worst, most, findings = _target_rate(curve, constraints, current)
     evidence = Evidence(
         curve.run_id,
         f"{curve.measured_at:%Y-%m-%d}",
         f"c_SLO({worst.tasks}) {worst.interval} requests/s per task"
         + ("" if worst.censored else f" ({curve.confidence:.0%})"),
     )
-    cpu_target = float(math.floor(worst.cpu_pct_at(rate, curve.share_cores)))
+    per_minute = _rounded(60.0 * rate)
+    if per_minute < 1:
+        raise MeasurementVoid(
+            "No threshold can be recommended",
+            f"c_SLO({worst.tasks}) of {worst.interval} requests/s per task leaves less than one "
+            "request a minute to aim at",
+            "look at the load test: the service itself is too slow, or the interval too wide",
+        )
+    cpu_target, cpu_findings = _cpu_target(worst.cpu_pct_at(rate, curve.share_cores))
+    findings += cpu_findings
     floor = float(math.floor(_FLOOR_SHARE * cpu_target))
     calm_ms = _p95_below(worst, floor, curve)
+    periods = constraints.periods(curve.period_s)
     made = [
         (
             "RequestsPerTarget",
-            float(math.floor(60.0 * rate / 10.0) * 10),
+            per_minute,
             f"60 s x {worst.lo_per_task_rps:.1f} requests/s (lower bound of c_SLO with "
-            f"{worst.tasks} task(s), the worst in range) x {constraints.headroom:.2f} headroom: "
+            f"{worst.tasks} task(s), the worst in range) x "
+            f"{constraints.headroom(curve.period_s):.2f} headroom: "
             f"load may grow {constraints.growth_pct_per_period:g} % in each of "
-            f"{constraints.reaction_periods:g} periods until new tasks answer",
+            f"{periods:g} periods until new tasks answer",
             evidence,
         ),
         (
@@ -233,7 +210,7 @@ def recommend(
             evidence,
         ),
         ("MinTasks", float(constraints.min_tasks), "asked for", None),
-        ("MaxTasks", float(maximum[0]), maximum[1], None),
+        ("MaxTasks", float(most.tasks), most.why, None),
     ]
     thresholds = tuple(
         Threshold(name, value, UNITS[name], current.get(name), reason, proof)
@@ -243,25 +220,59 @@ def recommend(
     return Recommendation(thresholds, (*reasons, *findings))
 
 
+def _rounded(per_minute: float) -> float:
+    """Down to a ten, or to a whole one where tens would be coarse."""
+    step = 10.0 if per_minute >= 200.0 else 1.0
+    return math.floor(per_minute / step) * step
+
+
+def _cpu_target(cpu_pct: float) -> tuple[float, list[str]]:
+    """The CPU target in whole percent, kept to what makes sense, with what to say of it."""
+    low, high = _CPU_RANGE
+    if cpu_pct < low:
+        return low, [
+            f"CPU does not limit this service: {cpu_pct:.0f} % at the rate to aim at. CpuTarget is "
+            f"kept at {low:.0f} %; requests per task are the metric to scale on"
+        ]
+    return float(math.floor(min(cpu_pct, high))), []
+
+
 def _target_rate(
     curve: CapacityCurve, constraints: Constraints, current: Mapping[str, float]
-) -> tuple[float, CountCurve, tuple[int, str], list[str]]:
+) -> tuple[float, CountCurve, Maximum, list[str]]:
     """The rate per task to aim at, the count it comes from, MaxTasks with its reason, findings."""
-    everywhere = min(curve.counts, key=lambda count: count.lo_per_task_rps)
-    rate = everywhere.lo_per_task_rps * constraints.headroom
-    maximum, why, findings = _max_tasks(constraints, current, rate)
-    inside = [c for c in curve.counts if constraints.min_tasks <= c.tasks <= maximum]
+    headroom = constraints.headroom(curve.period_s)
+    everywhere = min(count.lo_per_task_rps for count in curve.counts)
+    if not everywhere > 0 or not math.isfinite(everywhere):
+        raise MeasurementVoid(
+            "No threshold can be recommended",
+            f"the lower bound of c_SLO is {everywhere:g} requests/s per task",
+            "run the load test again: runbook run 20_load_test",
+        )
+    most = maximum(constraints, current, everywhere * headroom, curve.task_cpu)
+    findings = list(most.findings)
+    predicted = _predicted(curve)
+    inside = [
+        count
+        for count in (*curve.counts, *predicted)
+        if constraints.min_tasks <= count.tasks <= most.tasks
+    ]
     if not inside:
         known = ", ".join(str(count.tasks) for count in curve.counts)
         raise InputInvalid(
             "No threshold can be recommended",
             f"the load test measured {known} task(s), none within "
-            f"[{constraints.min_tasks}, {maximum}]",
+            f"[{constraints.min_tasks}, {most.tasks}]",
             "measure a count in that range: runbook run 20_load_test with task_counts",
         )
     worst = min(inside, key=lambda count: count.lo_per_task_rps)
-    highest = max(count.tasks for count in curve.counts)
-    if maximum > highest:
+    if worst in predicted:
+        findings.append(
+            f"c_SLO({worst.tasks}) was not measured: the queueing model predicts it from "
+            "the counts that were"
+        )
+    highest = max(count.tasks for count in (*curve.counts, *predicted))
+    if most.tasks > highest:
         findings.append(
             f"more than {highest} tasks were not measured: c_SLO there is taken to be no lower, as "
             "round robin smooths arrivals further"
@@ -270,37 +281,32 @@ def _target_rate(
         findings.append(
             f"c_SLO({worst.tasks}) is a lower bound: the service can carry more than stated"
         )
-    return worst.lo_per_task_rps * constraints.headroom, worst, (maximum, why), findings
+    elif (worst.hi_per_task_rps or 0.0) > _WIDE * worst.lo_per_task_rps:
+        findings.append(
+            f"weak: c_SLO({worst.tasks}) is only known to lie within {worst.interval} requests/s "
+            "per task; a longer load test (load_budget_s) narrows that"
+        )
+    return worst.lo_per_task_rps * headroom, worst, most, findings
 
 
-def _max_tasks(
-    constraints: Constraints, current: Mapping[str, float], rate_per_task: float
-) -> tuple[int, str, list[str]]:
-    bounds = []
-    if constraints.max_tasks is not None:
-        bounds.append((constraints.max_tasks, "the bound asked for"))
-    if constraints.database_connections is not None:
-        per_task = constraints.connections_per_task * _DEPLOYMENT_FACTOR
-        affordable = constraints.database_connections // max(per_task, 1)
-        bounds.append(
-            (
-                max(affordable, 1),
-                f"{constraints.database_connections} database connections, "
-                f"{constraints.connections_per_task} a task, twice during a deployment",
+def _predicted(curve: CapacityCurve) -> list[CountCurve]:
+    """Counts that were not measured, as the model has them; costs are the nearest measured's."""
+    made = []
+    for item in curve.model.predictions if curve.model else ():
+        near = min(curve.counts, key=lambda count: abs(count.tasks - item.tasks))
+        made.append(
+            replace(
+                near,
+                tasks=item.tasks,
+                c_slo_per_task_rps=item.c_slo_per_task_rps,
+                lo_per_task_rps=item.lo_per_task_rps,
+                hi_per_task_rps=item.hi_per_task_rps,
+                censored=False,
+                points=(),
+                void=(),
             )
         )
-    configured = max(int(current.get("MaxTasks", constraints.min_tasks)), constraints.min_tasks)
-    if constraints.expected_peak_rps is None:
-        if not bounds:
-            return configured, "kept as configured: no peak and no bound were given", []
-        most, why = min(bounds)
-        return most, why, []
-    needed = max(math.ceil(constraints.expected_peak_rps / rate_per_task), constraints.min_tasks)
-    peak = f"a peak of {constraints.expected_peak_rps:g} requests/s needs {needed} tasks"
-    if not bounds or needed <= min(bounds)[0]:
-        return needed, peak, []
-    most, why = min(bounds)
-    return most, why, [f"{peak}, but MaxTasks is bounded to {most}: {why}"]
+    return made
 
 
 def _p95_below(count: CountCurve, cpu_pct: float, curve: CapacityCurve) -> str:

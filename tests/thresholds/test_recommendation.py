@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runbook.capacity.curve import CapacityCurve
-from runbook.errors import InputInvalid
-from runbook.thresholds import Constraints, Recommendation, diff, recommend
+from runbook.capacity.curve import CapacityCurve, ModelReport, PredictedCount
+from runbook.errors import InputInvalid, MeasurementVoid
+from runbook.thresholds import Constraints, Recommendation, diff, recommend, story
 
 CURRENT = {"RequestsPerTarget": 12000.0, "CpuTarget": 70.0, "MinTasks": 1.0, "MaxTasks": 4.0}
 
@@ -93,3 +93,76 @@ def test_the_file_and_the_table(curve: CapacityCurve, tmp_path: Path) -> None:
     (tmp_path / "recommendation.json").write_text("{}")
     with pytest.raises(InputInvalid, match="is no recommendation"):
         Recommendation.load(tmp_path / "recommendation.json")
+
+
+@pytest.mark.parametrize(
+    ("constraints", "maximum", "words"),
+    [
+        (Constraints(memory_mib=8192, memory_per_task_mib=1024), 4, "8192 MiB"),
+        (Constraints(subnet_addresses=25), 12, "25 free subnet addresses"),
+        (Constraints(vcpu_quota=6), 12, "quota of 6 vCPU, 0.25 a task"),
+        (Constraints(vcpu_quota=6, subnet_addresses=14, max_tasks=9), 7, "14 free subnet"),
+    ],
+)
+def test_memory_addresses_and_quota_bound_the_maximum(
+    curve: CapacityCurve, constraints: Constraints, maximum: int, words: str
+) -> None:
+    found = recommend(curve, constraints, CURRENT)
+    item = {t.name: t for t in found.thresholds}["MaxTasks"]
+    assert item.value == maximum
+    assert words in item.reason
+    # The bounds that did not decide are reported with the recommendation.
+    assert sum("would be bounded to" in line for line in found.findings) == len(
+        [v for v in (constraints.vcpu_quota, constraints.max_tasks) if v]
+    ) - (words == "quota of 6 vCPU, 0.25 a task")
+
+
+def test_a_bound_below_the_minimum_is_refused(curve: CapacityCurve) -> None:
+    with pytest.raises(InputInvalid, match="only 0 can: 8 database connections"):
+        recommend(curve, Constraints(database_connections=8), CURRENT)
+
+
+def test_slow_starters_need_more_headroom(curve: CapacityCurve) -> None:
+    found = recommend(curve, Constraints(startup_s=50), CURRENT)
+    # 3 periods to the alarm and 5 to start: 70 x 60 / 1.4
+    assert found.values()["RequestsPerTarget"] == 3000
+
+
+def test_a_predicted_count_within_the_range_can_be_the_worst(curve: CapacityCurve) -> None:
+    model = ModelReport(1.0, 0.2, {}, 1.0, "", (), (PredictedCount(2, 82.0, 80.0, 84.0),))
+    found = recommend(replace(curve, model=model), Constraints(min_tasks=2), CURRENT)
+    assert found.values()["RequestsPerTarget"] == 4000
+    assert any("c_SLO(2) was not measured" in line for line in found.findings)
+    how_sure = story(replace(curve, model=model), found).set_index("threshold")["how sure"]
+    assert "a prediction" in how_sure["RequestsPerTarget"]
+
+
+@pytest.mark.parametrize("low", [0.0, -20.0, float("nan"), 0.01])
+def test_an_absurd_capacity_recommends_nothing(curve: CapacityCurve, low: float) -> None:
+    counts = tuple(replace(count, lo_per_task_rps=low) for count in curve.counts)
+    with pytest.raises(MeasurementVoid, match="No threshold can be recommended"):
+        recommend(replace(curve, counts=counts), Constraints(), CURRENT)
+
+
+def test_a_service_that_cpu_does_not_limit_keeps_a_sane_cpu_target(curve: CapacityCurve) -> None:
+    idle = tuple(replace(c, cpu_s_per_request=1e-5, cpu_idle_pct=1.0) for c in curve.counts)
+    found = recommend(replace(curve, counts=idle), Constraints(), CURRENT)
+    assert found.values()["CpuTarget"] == 10
+    assert any("CPU does not limit this service" in line for line in found.findings)
+    costly = tuple(replace(c, cpu_s_per_request=0.01) for c in curve.counts)
+    assert (
+        recommend(replace(curve, counts=costly), Constraints(), CURRENT).values()["CpuTarget"] == 90
+    )
+
+
+def test_a_wide_interval_is_called_weak(curve: CapacityCurve) -> None:
+    wide = (replace(curve.counts[0], lo_per_task_rps=35.6, hi_per_task_rps=69.8),)
+    found = recommend(replace(curve, counts=wide), Constraints(), CURRENT)
+    assert any(line.startswith("weak: c_SLO(1)") for line in found.findings)
+
+
+def test_the_story_tells_in_words_where_each_number_comes_from(curve: CapacityCurve) -> None:
+    told = story(curve, recommend(curve, Constraints(), CURRENT)).set_index("threshold")
+    assert "more than 5 % of the requests" in told["how it came to be"]["RequestsPerTarget"]
+    assert told["how sure"]["RequestsPerTarget"].startswith("sure: c_SLO is known to within ±6%")
+    assert told["how sure"]["MaxTasks"] == "not measured: it is a decision"
