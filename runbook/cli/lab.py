@@ -16,6 +16,7 @@ from runbook.runs import display
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _DEFAULT_PEAK_TASKS = 30
 _MAX_TIMES_PEAK = 10
+_BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
 _COLUMNS = (
     "policy",
     "task-hours",
@@ -136,6 +137,85 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
         plots.save(plots_lab.comparison(outcomes, scene.history.name), plot)
         say(f"Wrote {plot}")
     emit(data, as_json, lambda: _table(data["policies"]))
+
+
+@lab.command("tune")
+@_history_options
+@click.option(
+    "--budget",
+    "budget_pct",
+    type=click.FloatRange(0.0, 100.0, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Percent of requests that may lie in minutes whose p95 is over the SLO.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the proposal, a scaling.yaml, is written; without it nothing is.",
+)
+@click.option("--current", metavar="NAME_OR_FILE", help="What is configured: kept if it is best.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(20, 5000),
+    default=240,
+    show_default=True,
+    help="Policies to try.",
+)
+@click.option("--only-60s", is_flag=True, help="No 20 s metrics: they need a deployment and cost.")
+def lab_tune(
+    budget_pct: float,
+    out: Path | None,
+    current: str | None,
+    candidates: int,
+    only_60s: bool,
+    **given: Any,
+) -> None:
+    """Search the cheapest policy within the budget on the earlier part, report on the later."""
+    from runbook.lab.builtin import builtin
+    from runbook.lab.proposal import proposal_text, write_proposal
+    from runbook.lab.service import service_model
+    from runbook.lab.tune import tune
+
+    as_json = given.pop("as_json")
+    scene = _scene(**given)
+    baselines = [
+        builtin(name, scene.service, peak_tasks=scene.peak_tasks, max_tasks=scene.max_tasks)
+        for name in _BASELINES
+    ]
+    tuning = tune(
+        scene.history,
+        scene.service,
+        service_model(scene.curve, bound="lower"),
+        budget_pct=budget_pct,
+        peak_tasks=scene.peak_tasks,
+        max_tasks=scene.max_tasks,
+        baselines=baselines,
+        current=_policy(scene, current) if current else None,
+        candidates=candidates,
+        seeds=scene.seeds,
+        high_resolution=not only_60s,
+    )
+    text = proposal_text(tuning, scene.history, scene.service)
+    if out is not None:
+        say(f"Wrote {write_proposal(out, text)}")
+    for finding in tuning.findings:
+        say(finding)
+    data: dict[str, Any] = {
+        "policies": [item.to_dict() for item in tuning.outcomes],
+        "train": [item.to_dict() for item in tuning.train],
+        "history": {**scene.history.describe(), "window": "test"},
+        "tuned": None
+        if tuning.winner is None
+        else {"parameters": tuning.winner.numbers, "policy_lab": tuning.winner.extra},
+        "keep": tuning.winner is None,
+        "budget_pct": budget_pct,
+        "allowed_on_train_pct": tuning.allowed_pct,
+        "tried": tuning.tried,
+        "findings": list(tuning.findings),
+        "out": str(out) if out else None,
+    }
+    emit(data, as_json, lambda: f"{_table(data['policies'])}\n\n{text}")
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,13 @@ def p95_step(
     period_s: int = 60,
 ) -> Stepped:
     """The safety net: p95 over the SLO adds tasks, `add` of them or `add_pct` percent."""
-    kind, size = ("ChangeInCapacity", add) if add else ("PercentChangeInCapacity", add_pct)
-    steps = (StepAdjustment(0.0, None, int(size or 1)),)
+    steps = (StepAdjustment(0.0, None, add or add_pct),)
     policy = StepScalingPolicy(
         "p95",
         steps,
-        kind,
+        "ChangeInCapacity" if add else "PercentChangeInCapacity",
         cooldown_s,
-        1 if add is None else None,  # type: ignore[arg-type]
+        None if add else 1,
         "Maximum",
     )
     rule = AlarmRule("GreaterThanThreshold", slo_ms / 1000.0, looked_at, needed, "notBreaching")
@@ -104,9 +103,9 @@ def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int
         return Policy(name, 1, most, (cpu_tracking(target, period_s),), told=told)
     worst = float(min(service.c_slo_rps[1:]))
     if name == "requests-60s":
-        target = HEADROOM * worst * 60.0
-        told = f"target tracking, {target:.0f} requests per task and minute, 60 s"
-        return Policy(name, 1, most, (requests_tracking(target),), told=told)
+        per_minute = HEADROOM * worst * 60.0
+        told = f"target tracking, {per_minute:.0f} requests per task and minute, 60 s"
+        return Policy(name, 1, most, (requests_tracking(per_minute),), told=told)
     if name == "step-p95":
         told = "CPU 70 % at 60 s, and 10 % more tasks while p95 is over the SLO"
         return Policy(

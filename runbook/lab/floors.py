@@ -46,7 +46,7 @@ def forecast(seen: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
         for back in range(1, len(past) // season + 1):
             index = len(past) - back * season + at % season
             guesses.append(past[index])
-        return np.mean(guesses, axis=0)
+        return np.asarray(np.mean(guesses, axis=0))
 
     level = 1.0
     before = seen[:-_DAY_H]
@@ -54,7 +54,7 @@ def forecast(seen: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
         guessed = seasonal(before, _DAY_H).sum()
         if guessed > 0:
             level = float(np.clip(seen[-_DAY_H:].sum() / guessed, *_LEVEL))
-    return seasonal(seen, hours) * level
+    return np.asarray(seasonal(seen, hours) * level)
 
 
 def forecast_floor(

@@ -183,7 +183,7 @@ def make_history(
     duplicates = int(series.index.duplicated().sum())
     if duplicates:
         series = series.groupby(level=0).mean()
-    step_s = _step_s(name, series.index)
+    step_s = _step_s(name, pd.DatetimeIndex(series.index))
     seconds = (series.index - series.index[0]).total_seconds().to_numpy()
     at = np.rint(seconds / step_s).astype(np.int64)
     off_grid = int((np.abs(seconds - at * step_s) > 0.5).sum())

@@ -9,11 +9,34 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from runbook.lab.jit import compiled
+from runbook.lab.jit import called, compiled
 from runbook.lab.layout import CPU, RUNNING
 from runbook.scaling import arithmetic
 
-_alarm_verdict = compiled(arithmetic.alarm_verdict)
+_alarm_verdict = called(arithmetic.alarm_verdict)
+
+
+@called
+def _with_gaps(
+    breaching: int,
+    present: int,
+    n: int,
+    m: int,
+    extra: int,
+    treatment: int,
+    previous: int,
+    few: int,
+    scratch: Any,
+) -> int:
+    """The same with missing datapoints, by the scalar core."""
+    size = n + extra
+    window = scratch[scratch.shape[0] - 1, :size]
+    for age in range(size):
+        if present >> age & 1:
+            window[size - 1 - age] = 1.0 if breaching >> age & 1 else 0.0
+        else:
+            window[size - 1 - age] = math.nan
+    return int(_alarm_verdict(window, 0, 0.5, n, m, treatment, previous, few)[0])
 
 
 @compiled
@@ -39,14 +62,7 @@ def bits_verdict(
             bits &= bits - 1
             crossed += 1
         return 1 if crossed >= m else 0
-    size = n + extra
-    window = scratch[scratch.shape[0] - 1, :size]
-    for age in range(size):
-        if present >> age & 1:
-            window[size - 1 - age] = 1.0 if breaching >> age & 1 else 0.0
-        else:
-            window[size - 1 - age] = math.nan
-    return int(_alarm_verdict(window, 0, 0.5, n, m, treatment, previous, few)[0])
+    return _with_gaps(breaching, present, n, m, extra, treatment, previous, few, scratch)
 
 
 @compiled
@@ -90,7 +106,7 @@ def see_tracking(
         alarm_bits[p, 3 + side] = bits_verdict(bits, present, n, n, extra, 0, state, few, newest)
 
 
-@compiled
+@called
 def see_step(
     p: int,
     q: int,

@@ -10,20 +10,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from runbook.lab.jit import compiled
+from runbook.lab.jit import called, compiled
 from runbook.lab.layout import IN, OUT
 from runbook.scaling import arithmetic
 
-_tracked_scale_out = compiled(arithmetic.tracked_scale_out)
-_tracked_scale_in = compiled(arithmetic.tracked_scale_in)
-_percent_change = compiled(arithmetic.percent_change)
-_step_index = compiled(arithmetic.step_index)
+_tracked_scale_out = called(arithmetic.tracked_scale_out)
+_tracked_scale_in = called(arithmetic.tracked_scale_in)
+_percent_change = called(arithmetic.percent_change)
+_step_index = called(arithmetic.step_index)
 
 _ALARM = 1
 _NO_DATA = 2
 
 
-@compiled
+@called
 def _completed(
     activities: Any,
     side: int,
@@ -48,7 +48,7 @@ def observe_flat(activities: Any, desired: int, running: int, now_s: float, sema
         _completed(activities, IN, -1, desired, running, now_s, semantics[9])
 
 
-@compiled
+@called
 def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     if activities[side, 0] == 0.0:
         return False
@@ -59,7 +59,7 @@ def _cooling(activities: Any, side: int, now_s: float, semantics: Any) -> bool:
     return bool(now_s < started_s + activities[side, 4])
 
 
-@compiled
+@called
 def _begin(
     activities: Any, side: int, now_s: float, wanted: int, base: int, cooldown_s: float
 ) -> None:
@@ -80,7 +80,7 @@ def any_alarm(alarm_bits: Any) -> bool:
     return False
 
 
-@compiled
+@called
 def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, steps: Any) -> int:
     """Tasks after the fitting step, -1 if none fits."""
     first, many = step_i[p, 6], step_i[p, 7]
@@ -97,7 +97,7 @@ def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, step
     return max(0, base + adjustment)
 
 
-@compiled
+@called
 def _aggregated(
     newest: Any, q: int, n: int, extra: int, aggregation: int, newest_only: bool
 ) -> float:
@@ -122,7 +122,7 @@ def _aggregated(
     return result / found if aggregation == 0 and found > 1 else result
 
 
-@compiled
+@called
 def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one place
     desired: int,
     running: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from runbook.lab.jit import compiled
+from runbook.lab.jit import called, compiled
 from runbook.lab.layout import (
     CPU,
     IDLE_PCT,
@@ -101,7 +101,7 @@ def meter(
         sums[s, column] = 0.0
 
 
-@compiled
+@called
 def _p95_s(total: float, slow: float, slo_s: float) -> float:
     """p95 of a period in seconds, by the share of slow requests; NaN without requests.
 
@@ -115,7 +115,7 @@ def _p95_s(total: float, slow: float, slo_s: float) -> float:
     return slo_s * math.exp(P95_PER_LOGIT * odds)
 
 
-@compiled
+@called
 def stop_tasks(
     surplus: int,
     slot: int,

@@ -79,7 +79,7 @@ def _repeated_hours(parsed: pd.DatetimeIndex) -> int:
     """How often the stamps go back by up to an hour and then repeat what was there."""
     back = np.flatnonzero(np.diff(parsed.asi8) < 0) + 1
     found = 0
-    for at in back:
+    for at in map(int, back):
         span = parsed[at - 1] - parsed[at]
         many = int(np.searchsorted(parsed[at:] > parsed[at - 1], True))
         if span <= _HOUR and many > 1 and set(parsed[at : at + many]) <= set(parsed[:at]):
