@@ -1,0 +1,142 @@
+"""One writer per environment: files locally, parameters in AWS, dead owners named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from runbook.environment import Environment
+from runbook.errors import AwsCallFailed, EnvironmentLocked
+from runbook.stacks import lock
+from runbook.stacks.lock import FileLock, ParameterLock, held
+from runbook.stacks.owner import Owner, this_process
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "call")
+
+
+class Parameters:
+    """An SSM that holds parameters."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.error = ""
+
+    def put_parameter(self, Name: str, Value: str, Type: str, Overwrite: bool) -> None:  # noqa: N803
+        if self.error:
+            raise refused(self.error)
+        if Name in self.kept:
+            raise refused("ParameterAlreadyExists")
+        self.kept[Name] = Value
+
+    def get_parameter(self, Name: str) -> Any:  # noqa: N803
+        if Name not in self.kept:
+            raise refused("ParameterNotFound")
+        return {"Parameter": {"Value": self.kept[Name]}}
+
+    def delete_parameter(self, Name: str) -> None:  # noqa: N803
+        if self.kept.pop(Name, None) is None:
+            raise refused("ParameterNotFound")
+
+
+def dead() -> Owner:
+    """A process of this machine that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        pid = process.pid
+    return replace(this_process("a run"), pid=pid, started_at=1.0)
+
+
+def elsewhere() -> Owner:
+    return replace(this_process("a run"), machine="other", host="other")
+
+
+def test_an_owner_is_alive_dead_or_out_of_sight() -> None:
+    me = this_process("a run")
+    assert me.is_alive is True
+    assert me.is_me
+    assert dead().is_alive is False
+    reused = replace(me, started_at=me.started_at - 100)
+    assert reused.is_alive is False, "its pid was given to another process"
+    assert elsewhere().is_alive is None
+    assert "it is dead" in dead().describe()
+    assert f"process {os.getpid()} (a run)" in me.describe()
+    assert Owner.from_json(me.to_json()) == me
+    assert Owner.from_json("{}") is None
+    assert Owner.from_json("nonsense") is None
+
+
+def test_a_file_is_freed_by_the_kernel_and_names_who_died(tmp_path: Path) -> None:
+    path = tmp_path / "x" / "lock"
+    gone = dead()
+    path.parent.mkdir()
+    path.write_text(gone.to_json())
+    one, other = FileLock(path, "local"), FileLock(path, "local")
+    assert one.take(this_process("first")) == gone
+    with pytest.raises(EnvironmentLocked, match=r"local is locked: .*\(first\).*it runs"):
+        other.take(this_process("second"))
+    one.free()
+    assert other.take(this_process("second")) is None
+    other.free()
+
+
+def test_a_parameter_is_made_once_and_taken_over_only_from_the_dead() -> None:
+    ssm = Parameters()
+
+    def make() -> ParameterLock:
+        return ParameterLock(ssm, "/shop/dev/deployment-lock", "dev")
+
+    assert make().take(this_process("first")) is None
+    with pytest.raises(EnvironmentLocked, match=r"dev is locked.*\(first\)"):
+        make().take(this_process("second"))
+    make().free()
+    make().free()
+
+    gone = dead()
+    ssm.kept["/shop/dev/deployment-lock"] = gone.to_json()
+    assert make().take(this_process("second")) == gone
+
+    ssm.kept["/shop/dev/deployment-lock"] = elsewhere().to_json()
+    with pytest.raises(EnvironmentLocked, match=r"on another machine; .*runbook unlock dev"):
+        make().take(this_process("third"))
+
+
+def test_a_create_whose_answer_was_lost_still_counts() -> None:
+    ssm = Parameters()
+    me = this_process("first")
+    ssm.kept["/p"] = me.to_json()
+    assert ParameterLock(ssm, "/p", "dev").take(me) is None
+
+
+def test_rights_that_are_missing_are_named() -> None:
+    ssm = Parameters()
+    ssm.error = "AccessDeniedException"
+    with pytest.raises(AwsCallFailed, match=r"allow ssm:GetParameter.* on /p"):
+        ParameterLock(ssm, "/p", "dev").take(this_process())
+
+
+def test_steps_of_one_run_share_its_lock(environment: Environment) -> None:
+    told: list[str] = []
+    with held(environment, tell=told.append):
+        with held(environment):
+            pass
+        with pytest.raises(EnvironmentLocked):
+            lock.lock_of(environment).take(this_process("second"))
+    other = lock.lock_of(environment)
+    assert other.take(this_process("second")) is None
+    other.free()
+    assert told == []
+
+
+def test_an_error_frees_the_lock(environment: Environment) -> None:
+    with pytest.raises(RuntimeError), held(environment):
+        raise RuntimeError
+    with held(environment):
+        pass
