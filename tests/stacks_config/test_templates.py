@@ -60,6 +60,7 @@ LITERALS = {
     "Port": "the ports of HTTP and HTTPS",
     "FromPort": "the ports of HTTP and HTTPS",
     "ToPort": "the ports of HTTP and HTTPS",
+    "anything-but": "the exit code of a run that is well",
     "PasswordLength": "bits of a generated key, nothing to tune",
     "Weight": "one capacity provider alone, any weight is all of it",
     "MetricIntervalLowerBound": "zero: from the alarm's threshold on",
