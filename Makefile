@@ -102,8 +102,9 @@ last-update-failure: $(READY) ## Why the last update failed, root cause first
 lab: $(READY) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-docs: $(READY) ## Write docs/reference.md from the code
+docs: $(READY) ## Write docs/reference.md, alarms.md and architecture.md from the code
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/from_templates.py
 
 lock: $(READY) ## Make requirements.lock anew from requirements.in
 	$(BIN)/uv pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \

@@ -29,7 +29,7 @@ class Settings:
     report_zero_requests: bool = True
     """RequestCountPerTarget is 0, not missing, in a quiet period (AWS's pages disagree)."""
     reconcile_interval_s: float = 0.2
-    stabilise_timeout_s: float = 180.0
+    stabilise_timeout_s: float = 420.0
     """How long CloudFormation waits for an ECS deployment (AWS: 3 hours)."""
     stop_timeout_s: float = 8.0
     container_engine: str = ""

@@ -49,7 +49,7 @@ def test_the_step_alarm_is_p95_while_busy(templates: Templates, resources: Resou
 def test_every_alarm_says_why_it_exists(resources: Resources) -> None:
     kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
     alarms = {where: item for kind in kinds for where, item in resources(kind).items()}
-    assert len(alarms) == 14
+    assert len(alarms) == 15
     for where, alarm in alarms.items():
         description = alarm["AlarmDescription"]
         text = description["Fn::Sub"] if isinstance(description, dict) else description
