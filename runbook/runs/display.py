@@ -22,7 +22,9 @@ _LONG = 24
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
     """An HTML table; numbers are aligned right, attention-seeking cells are marked."""
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
+    # Where there is little room a name may be broken after an underscore, and nowhere else.
+    names = (html.escape(str(name)).replace("_", "_<wbr>") for name in columns)
+    head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (

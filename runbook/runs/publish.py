@@ -1,9 +1,10 @@
 """A run's folder in the report bucket, and links that open it.
 
-Files go to `<env>/<run id>/`, as they lie in the folder. A file is known by its SHA-256, kept in
-the object's metadata: what is there already is not sent again, so that publishing may be cut off
-and started anew. The page that a link opens, `whole.html`, goes last and needs no other file: a
-presigned link is for one object, and a page's relative links would leave it.
+The pages and the notebooks' folders go to `<env>/<run id>/`, as they lie in the run's folder. A
+file is known by its SHA-256, kept in the object's metadata: what is there already is not sent
+again, so that publishing may be cut off and started anew. The page that a link opens,
+`whole.html`, goes last and needs no other file: a presigned link is for one object, and a page's
+relative links would leave it.
 """
 
 from __future__ import annotations
@@ -204,14 +205,19 @@ def make_pages(run_dir: Path) -> None:
 
 
 def _files(run_dir: Path) -> list[Path]:
-    """Everything but what is hidden; the page last."""
+    """The run's pages and its notebooks' folders, the page last.
+
+    Nothing hidden, and nothing else that lies there: a demo keeps its local region in the folder.
+    """
+    notebooks = [path.parent for path in run_dir.glob("*/result.json")]
     found = [
         path
-        for path in sorted(run_dir.rglob("*"))
+        for folder, pattern in ((run_dir, "*"), *((folder, "**/*") for folder in notebooks))
+        for path in folder.glob(pattern)
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(run_dir).parts)
     ]
-    return sorted(found, key=lambda path: path == run_dir / PAGE)
+    return sorted(found, key=lambda path: (path == run_dir / PAGE, path))
 
 
 def _file(

@@ -106,7 +106,9 @@ def write_runs_page(root: Path) -> Path:
                     "run_id": run["run_id"],
                     "env": run["env"],
                     "verdict": run["verdict"],
-                    "notebooks": ", ".join(item["notebook"] for item in run["notebooks"]),
+                    "started": run["started_at"][:16].replace("T", " "),
+                    "what": run.get("title")
+                    or ", ".join(item["notebook"] for item in run["notebooks"]),
                     "took": took(run.get("duration_s")),
                     "commit": run.get("commit", ""),
                     "link": f"{run_dir.relative_to(root).as_posix()}/index.html",

@@ -95,6 +95,31 @@ def test_a_schedule_runs_a_notebook_and_publishes_its_report(project: Any) -> No
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "Preflight" in answer.read().decode()
     the_cron_line_works(project, bucket)
+    a_run_that_ends_badly_is_told(project, cluster, outputs)
+
+
+def a_run_that_ends_badly_is_told(project: Any, cluster: str, outputs: dict[str, str]) -> None:
+    """The task's end is a message in the queue that the alarm watches."""
+    command = ["python", "-m", "runbook", "run", "no_such_notebook", "--publish"]
+    project.client("ecs").run_task(
+        cluster=cluster,
+        taskDefinition=outputs["RunbookTaskDefinitionArn"],
+        overrides={"containerOverrides": [{"name": "runbook", "command": command}]},
+    )
+    sqs = project.client("sqs")
+    url = outputs["DeadLetterQueueUrl"]
+
+    def letters() -> Any:
+        counted = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        return int(counted["Attributes"]["ApproximateNumberOfMessages"])
+
+    wait_for(letters, timeout_s=40)
+    (letter,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"]
+    detail = json.loads(letter["Body"])["detail"]
+    assert detail["taskDefinitionArn"] == outputs["RunbookTaskDefinitionArn"]
+    assert detail["containers"][0]["exitCode"] == 2
 
 
 def the_cron_line_works(project: Any, bucket: str) -> None:

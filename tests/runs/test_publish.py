@@ -82,6 +82,8 @@ def run_dir(tmp_path: Path) -> Path:
     (folder / "figures" / "x.png").write_bytes(PNG)
     (folder / "notebook.ipynb").write_text(NOTEBOOK)
     (folder / ".progress.json").write_text("{}")
+    (path / "region").mkdir()
+    (path / "region" / "shop.db").write_text("a demo's own region")
     made = Result("00_preflight", "dev", path.name, "abc", {"env": "dev"})
     made.findings.append(Finding("ok", "all is well"))
     made.artifacts.append(Artifact("figure", "figures/x.png", "X", False))
