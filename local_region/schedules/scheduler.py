@@ -18,6 +18,7 @@ from local_region.schedules.expressions import Expression, InvalidExpression, pa
 from local_region.schedules.targets import Invocation, TargetFailed
 from local_region.seams import scheduler as seam
 from local_region.seams.scheduler import Record
+from local_region.state import iso
 
 NAMESPACE = "AWS/Scheduler"
 _LOOK_EVERY_S = 0.25
@@ -85,7 +86,11 @@ class Scheduler:
         with self._lock:
             return {
                 "schedules": [
-                    {"schedule": key[2], "region": key[1], "next_s": cursor.next_s}
+                    {
+                        "schedule": key[2],
+                        "region": key[1],
+                        "next_at": "never" if cursor.next_s is None else iso(cursor.next_s),
+                    }
                     for key, cursor in sorted(self._cursors.items())
                 ],
                 "occurrences": list(self._recent),

@@ -79,6 +79,8 @@ def test_a_rate_fires_at_once_and_then_at_its_step(world):
     world.put("rate(1 minute)")
     assert world.at(1000.0) == [1000.0]
     assert [world.at(t) for t in (1001.0, 1059.9, 1060.0, 1061.0)] == [[], [], [1060.0], []]
+    (entry,) = world.scheduler.status()["schedules"]
+    assert entry["next_at"].startswith("1970-01-01T00:18:40")
 
 
 def test_a_standstill_is_made_up_for_once(world):
