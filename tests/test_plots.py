@@ -8,7 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from runbook import plots
-from runbook.capacity.curve import CapacityCurve, CountCurve, CurvePoint, VoidStep
+from runbook.capacity.curve import (
+    CapacityCurve,
+    CountCurve,
+    CurvePoint,
+    ModelReport,
+    StepResidual,
+    VoidStep,
+)
 
 
 def count(tasks: int, c_slo: float) -> CountCurve:
@@ -74,6 +81,17 @@ def test_a_lower_bound_is_called_one(curve: CapacityCurve) -> None:
     figure = plots.capacity_curve(replace(curve, counts=(curve.counts[0], open_ended)))
     assert "at least 85/s with 3" in figure.axes[0].get_title(loc="left")
     assert any("c_SLO ≥ 85/s" in label for label in labels(figure))
+
+
+def test_residuals_tell_how_well_the_model_explains_the_steps(curve: CapacityCurve) -> None:
+    steps = tuple(StepResidual(n, 40.0, slow, 5.0, 20.0, 19.0, 0.1) for n, slow in ((1, 6), (3, 3)))
+    model = ModelReport(1.0, 0.2, {"1": 0.3}, 0.8, "", steps, ())
+    axes = plots.residuals(replace(curve, model=model)).axes[0]
+    assert axes.get_title(loc="left").endswith("explains the steps to 1.5 points (median)")
+    doubted = replace(model, doubt="no CPU quota fits")
+    figure = plots.residuals(replace(curve, model=doubted))
+    assert "is not used" in figure.axes[0].get_title(loc="left")
+    assert "No queueing model" in plots.residuals(curve).axes[0].get_title(loc="left")
 
 
 def test_a_saved_figure_is_a_picture(curve: CapacityCurve, tmp_path: Path) -> None:

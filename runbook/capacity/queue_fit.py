@@ -9,7 +9,7 @@ import numpy as np
 from runbook.capacity.curve import ModelReport, PredictedCount, StepResidual
 from runbook.capacity.measured import LoadTest
 from runbook.capacity.queue_model import ModelStep, QueueModel, fit_model
-from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample
+from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample, recentred
 from runbook.load.measurement import RawLoad
 
 _LEAD_IN_S = 5.0
@@ -26,6 +26,12 @@ def model_of(test: LoadTest, samples: Iterable[Sample]) -> QueueModel | None:
     )
 
 
+def model_steps(test: LoadTest) -> list[ModelStep]:
+    """What the model needs of each valid step."""
+    samples = [recentred(step, test.latencies(step)) for step in test.steps if step.valid]
+    return [step for sample in samples if (step := _model_step(test, sample)) is not None]
+
+
 def _model_step(test: LoadTest, sample: Sample) -> ModelStep | None:
     step = sample.step
     if not step.cpu_pct or not step.requests or step.trt_p95_ms is None:
@@ -34,8 +40,8 @@ def _model_step(test: LoadTest, sample: Sample) -> ModelStep | None:
     # What came before is simulated too, so that a step begins with the backlog it really had.
     raw = RawLoad.load(test.folder / step.raw_file).between(start_s - _LEAD_IN_S, end_s)
     intended_s = raw.intended_s
-    busy_pct = max(step.cpu_pct - test.cpu_idle_pct, 0.0)
-    cpu_s = busy_pct / 100.0 * step.tasks * test.share_cores * test.period_s / step.requests
+    # What a task uses besides requests takes from its quota too, so it is part of their cost.
+    cpu_s = step.cpu_pct / 100.0 * step.tasks * test.share_cores * test.period_s / step.requests
     inside = intended_s >= start_s
     if cpu_s <= 0 or not inside.any():
         return None

@@ -213,6 +213,20 @@ def fit_model(
     )  # fmt: skip
 
 
+def predicted_steps(model: QueueModel, steps: Sequence[ModelStep]) -> list[float]:
+    """The model's p95 in ms of steps that it was not fitted to, arrivals and CPU known."""
+    return [
+        _predicted(
+            step,
+            model.cv,
+            model.share_cores * model.quota_factor,
+            model.task(step.tasks).extra_s,
+            model.slo_ms,
+        )[1]
+        for step in steps
+    ]
+
+
 def _predicted(
     step: ModelStep, cv: float, quota_cores: float, extra_s: float, slo_ms: float
 ) -> tuple[Floats, float]:

@@ -15,6 +15,8 @@ WINDOWS = 20
 #: At most this part of a step is dropped, and only when its median is this much higher.
 _MOST_DROPPED, _WARM_UP_FACTOR, _WARM_UP_P = 0.5, 1.25, 0.005
 _ABOUT_AS_GOOD = 1.5
+#: Beyond this ratio of p95 to the median a step's requests wait for each other.
+_CALM = 4.0
 #: A rising or falling trend counts when chance gives it less often, and moves this much.
 _TREND_P, _TREND_FACTOR = 0.001, 1.5
 
@@ -49,7 +51,12 @@ def judge(offsets_s: Floats, latency_ms: Floats, duration_s: float) -> Verdict:
     # The first cut that is about as good: the very best is often a lucky one further on.
     cut = int(np.argmax(np.array(errors) <= _ABOUT_AS_GOOD * min(errors)))
     drop_s, note = 0.0, ""
-    slower = cut > 0 and np.median(medians[:cut]) > _WARM_UP_FACTOR * np.median(medians[cut:])
+    # In a queue that swings, a slow beginning is chance or a backlog: that is no warm-up.
+    median = float(np.median(latency_ms))
+    calm = np.percentile(latency_ms, 95) <= _CALM * median
+    slower = (
+        calm and cut > 0 and np.median(medians[:cut]) > _WARM_UP_FACTOR * np.median(medians[cut:])
+    )
     if slower and mannwhitneyu(level[:cut], level[cut:], alternative="greater").pvalue < _WARM_UP_P:
         drop_s = cut * duration_s / WINDOWS
         note = (

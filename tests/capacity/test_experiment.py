@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runbook.capacity.experiment import ExperimentPlan, conduct, forecast
+from runbook.capacity.experiment import ExperimentPlan, conduct, forecast, kinds_of
 from runbook.capacity.fit import fit_curve
 from runbook.capacity.measured import LoadTest
 from runbook.capacity.rig import Facts
@@ -247,3 +247,14 @@ def test_plans_that_cannot_work_are_refused(tmp_path: Path) -> None:
     lines = forecast(environment, ExperimentPlan(load_budget_s=185))
     assert any("suspend scaling" in line for line in lines)
     assert any("at most 18 steps of 10 s" in line for line in lines)
+
+
+def test_a_mix_of_requests_is_said_and_brings_its_users(tmp_path) -> None:
+    (tmp_path / "mix.py").write_text(
+        "KINDS = [dict(name='a', path='/a'), dict(name='b', path='/b')]"
+    )
+    plan = ExperimentPlan(kinds=kinds_of(str(tmp_path / "mix.py")), users=3)
+    assert plan.requested == "a mix of a, b"
+    assert plan.accounts.count == 3
+    assert kinds_of("") == ()
+    assert ExperimentPlan().requested == "GET /products"

@@ -1,0 +1,80 @@
+"""The queue under a CPU quota, by hand and against theory; the model's refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runbook.capacity.queue_model import ModelStep, fit_model, predicted_steps
+from runbook.capacity.quota_queue import (
+    QUOTA_PERIOD_S,
+    Task,
+    _serve,
+    poisson_response_times_s,
+    response_times_s,
+)
+
+TASK = Task(cpu_s=0.004, cv=0.2, quota_cores=0.25)
+
+
+def test_a_burst_uses_the_quota_up_and_waits_for_the_next_period() -> None:
+    # 25 ms of CPU in each 100 ms; three requests of 10 ms at the start of a period.
+    done = _serve(np.zeros(3), np.full(3, 0.010), np.zeros(3), 0.025, QUOTA_PERIOD_S)
+    # The third has 5 ms left in this period and needs 5 ms of the next.
+    np.testing.assert_allclose(done, [0.010, 0.020, 0.105])
+
+
+def test_what_a_request_waits_for_besides_uses_no_quota() -> None:
+    done = _serve(np.zeros(3), np.full(3, 0.005), np.full(3, 0.02), 0.025, QUOTA_PERIOD_S)
+    np.testing.assert_allclose(done, [0.025, 0.050, 0.075])
+
+
+def test_a_whole_core_is_a_plain_queue() -> None:
+    """With the whole core there is no throttling: M/G/1's mean wait (Pollaczek-Khinchine)."""
+    task = Task(cpu_s=0.004, cv=0.5, quota_cores=1.0)
+    times = poisson_response_times_s(150.0, 4000.0, 1, task, 3)
+    rho = 150 * 0.004
+    wait_s = rho * 0.004 * (1 + 0.5**2) / (2 * (1 - rho))
+    assert times.mean() == pytest.approx(0.004 + wait_s, rel=0.03)
+
+
+def test_round_robin_smooths_arrivals_so_tasks_carry_more_in_company() -> None:
+    slow = [
+        float((poisson_response_times_s(50.0, 600.0, tasks, TASK, 1) > 0.02).mean())
+        for tasks in (1, 2, 4)
+    ]
+    assert slow[0] > 2 * slow[1] > 4 * slow[2]
+
+
+def _steps(quota_factor: float, slow_factor: float = 1.0) -> list[ModelStep]:
+    rng = np.random.default_rng(4)
+    task = Task(TASK.cpu_s, TASK.cv, TASK.quota_cores * quota_factor, 0.0005)
+    made = []
+    for rate in (20.0, 30.0, 38.0, 44.0, 48.0, 52.0):
+        arrivals = np.cumsum(rng.exponential(1 / rate, int(rate * 20)))
+        times_ms = 1e3 * slow_factor * response_times_s(arrivals, 1, task, rng)
+        p25, p50, p95 = np.percentile(times_ms, [25, 50, 95])
+        share = float((times_ms > 20).mean())
+        inside = np.ones(len(arrivals), dtype=bool)
+        made.append(ModelStep(1, rate, arrivals, inside, TASK.cpu_s, share, p25, p50, p95))
+    return made
+
+
+def test_the_usable_quota_is_found_and_unseen_steps_are_predicted() -> None:
+    steps = _steps(1.06)
+    model = fit_model(steps[::2] + steps[1::2][:2], share_cores=0.25, slo_ms=20, allowed_share=0.05)
+    assert model is not None
+    assert model.doubt == ""
+    assert model.quota_factor == pytest.approx(1.06, abs=0.06)
+    assert model.extra_s[1] == pytest.approx(0.0005, abs=0.0003)
+    calm = steps[1:4]
+    for step, p95 in zip(calm, predicted_steps(model, calm), strict=True):
+        assert p95 == pytest.approx(step.p95_ms, rel=0.3)
+
+
+def test_what_no_quota_explains_is_refused_with_the_reason() -> None:
+    model = fit_model(_steps(1.0, slow_factor=5.0), share_cores=0.25, slo_ms=20, allowed_share=0.05)
+    assert model is not None
+    assert model.doubt
+    few = _steps(1.0)[:3]
+    assert fit_model(few, share_cores=0.25, slo_ms=20, allowed_share=0.05) is None
