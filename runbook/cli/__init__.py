@@ -11,6 +11,7 @@ from runbook.cli.deploy import stacks, thresholds
 from runbook.cli.doctor import doctor
 from runbook.cli.frame import guarded
 from runbook.cli.image import image
+from runbook.cli.keys import keys
 from runbook.cli.lab import lab
 from runbook.cli.load import load
 from runbook.cli.local import local
@@ -42,6 +43,7 @@ for command in (
     thresholds,
     stacks,
     image,
+    keys,
     *LOOKS,
     *VERBS,
 ):
