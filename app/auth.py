@@ -12,7 +12,7 @@ import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from flask import current_app, g, request
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from app.errors import AuthFailed
 from app.store import User, find, session
@@ -101,5 +101,7 @@ def may_change(owner_id: str | None) -> bool:
 
 def require_user_still() -> None:
     """Raises AuthFailed when the user was deleted since the request began."""
-    if session().scalar(select(User.id).where(User.id == current_user().id)) is None:
+    # After a rollback the row would be read again for its id, and is perhaps no more.
+    (user_id,) = inspect(current_user()).identity or (None,)
+    if session().scalar(select(User.id).where(User.id == user_id)) is None:
         raise AuthFailed
