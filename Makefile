@@ -9,7 +9,7 @@ SERVICE_PACKAGES := alembic argon2 blinker click flask granian itsdangerous jinj
 	psycopg psycopg_binary pydantic pydantic_core pythonjsonlogger sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types test e2e scenarios image push lab docs lock clean \
+.PHONY: help setup demo check lint types test e2e scenarios image push lab bench docs lock clean \
 	create change approve delete outputs status diff drift last-create-failure last-update-failure
 
 help: ## List the verbs
@@ -101,6 +101,10 @@ last-update-failure: $(READY) ## Why the last update failed, root cause first
 
 lab: $(READY) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+bench: $(READY) ## Benchmarks, on an idle machine
+	$(BIN)/python bench/service.py
+	$(BIN)/python bench/load.py
 
 docs: $(READY) ## Write docs/reference.md, alarms.md and architecture.md from the code
 	$(BIN)/python docs/generate.py
