@@ -14,7 +14,14 @@ from runbook.runs.parameters import parameter_cells, read_notebook
 PROJECT = Path(__file__).parent.parent
 PATHS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 #: Parameters of notebooks that may change something.
-CHANGING = {"10_deploy", "20_load_test", "50_apply", "60_verify", "99_teardown"}
+CHANGING = {
+    "10_deploy",
+    "20_load_test",
+    "50_apply",
+    "60_verify",
+    "90_rollback",
+    "99_teardown",
+}
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -42,8 +49,10 @@ def test_the_flow_is_complete() -> None:
         "10_deploy",
         "20_load_test",
         "30_analyse",
+        "40_policy_lab",
         "50_apply",
         "60_verify",
+        "90_rollback",
         "99_teardown",
     ]
 

@@ -1,0 +1,117 @@
+"""What notebook `40_policy_lab` does: a tuning with its tables, and a day to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from runbook.capacity.curve import CapacityCurve
+from runbook.lab.builtin import builtin
+from runbook.lab.floors import hourly
+from runbook.lab.history import History, read_history
+from runbook.lab.outcome import Outcome
+from runbook.lab.policy import Policy
+from runbook.lab.policy_file import read_policy
+from runbook.lab.proposal import proposal_text
+from runbook.lab.replay import RESOLUTION_S, play, sweep
+from runbook.lab.service import ServiceModel, service_model
+from runbook.lab.tune import Tuning, tune
+
+BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
+_MAX_TIMES_PEAK = 10
+_SHOWN = {
+    "name": "policy",
+    "task_hours": "task-hours",
+    "over_oracle": "times the oracle's",
+    "violating_requests_pct": "violating requests %",
+    "longest_violation_s": "longest violation s",
+    "actions_per_day": "actions a day",
+    "cost_usd": "USD",
+    "told": "what it is",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A tuning on a history, ready to be shown."""
+
+    history: History
+    service: ServiceModel
+    tuning: Tuning
+    policies: tuple[Policy, ...]
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """On the later, unseen window."""
+        return self.tuning.outcomes
+
+    def table(self) -> pd.DataFrame:
+        """A row a policy, on the later window."""
+        rows = [{_SHOWN[key]: getattr(item, key) for key in _SHOWN} for item in self.outcomes]
+        return pd.DataFrame(rows).round(2)
+
+    def unknowns(self) -> pd.DataFrame:
+        """How the first policy fares on the later window with each undocumented choice changed."""
+        learned = hourly(self.history.train_part)
+        rows = sweep(self.policies[:1], self.history.test_part, self.service, learned=learned)[0]
+        frame = pd.DataFrame(rows).T.rename_axis("unknown at another value").reset_index()
+        return frame.rename(columns={key: _SHOWN.get(key, key) for key in frame.columns}).round(3)
+
+    def traces(self, many: int = 3) -> list[tuple[str, NDArray[np.int32]]]:
+        """Desired, running and serving tasks per tick of the later window, policy by policy."""
+        chosen = self.policies[:many]
+        learned = hourly(self.history.train_part)
+        played = play(chosen, self.history.test_part, self.service, learned=learned, trace=True)
+        return [(p.name, item.trace) for p, item in zip(chosen, played, strict=True)]
+
+    @property
+    def resolution_s(self) -> int:
+        """Seconds a tick of `traces`."""
+        return RESOLUTION_S
+
+    def proposal(self) -> str:
+        """The proposal as text."""
+        return proposal_text(self.tuning, self.history, self.service)
+
+
+def study(
+    curve: CapacityCurve,
+    history: Path,
+    *,
+    current: Path | None = None,
+    peak_tasks: int = 30,
+    budget_pct: float = 0.5,
+    candidates: int = 120,
+    baselines: Sequence[str] = BASELINES,
+) -> Study:
+    """Tune on the first half of `history`, report on the second.
+
+    `current` is the configured scaling.yaml, whose bounds are lifted to those of the others.
+    `peak_tasks` 0 leaves the rates as they are. Raises InputInvalid.
+    """
+    service = service_model(curve)
+    read = read_history(history).scaled(service, peak_tasks or None)
+    peak_rps = float(np.quantile(read.train_part.rate_rps, 0.99))
+    peak = int(service.needed(np.array([peak_rps]))[0])
+    most = _MAX_TIMES_PEAK * peak
+    others = [builtin(name, service, peak_tasks=peak, max_tasks=most) for name in baselines]
+    configured = read_policy(current, service, max_tasks=most) if current else None
+    extra = [configured] if configured else []
+    tuning = tune(
+        read,
+        service,
+        service_model(curve, bound="lower"),
+        budget_pct=budget_pct,
+        peak_tasks=peak,
+        max_tasks=most,
+        baselines=[*others, *extra],
+        current=configured,
+        candidates=candidates,
+    )
+    first = tuning.winner.policy if tuning.winner else configured
+    return Study(read, service, tuning, (*([first] if first else []), *others, *extra))

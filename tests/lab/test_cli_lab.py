@@ -1,0 +1,89 @@
+"""`runbook lab`: the interface others script against."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from runbook.cli.lab import lab
+from runbook.errors import InputInvalid
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = [
+    "--history",
+    str(ROOT / "examples" / "nasa_http_1995_07_5min.csv"),
+    "--curve",
+    str(ROOT / "examples" / "capacity_curve.json"),
+    "--seeds",
+    "1",
+]
+
+
+def run(*arguments: str) -> dict:
+    result = CliRunner().invoke(lab, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_replay_gives_the_promised_json():
+    data = run("replay", *BASE, "--policy", "cpu-70-60s", "--policy", "static-peak", "--json")
+    assert [item["name"] for item in data["policies"]] == ["cpu-70-60s", "static-peak"]
+    promised = {
+        "task_hours",
+        "oracle_task_hours",
+        "violating_requests_pct",
+        "violating_periods",
+        "longest_violation_s",
+        "actions_per_day",
+        "cost_usd",
+    }
+    assert promised <= set(data["policies"][0])
+    assert {"gaps", "duplicates", "out_of_order", "scale"} <= set(data["history"])
+
+
+def test_a_proposal_can_be_replayed_as_it_was_tuned(tmp_path: Path):
+    out = tmp_path / "tuned.yaml"
+    tuned = run("tune", *BASE, "--candidates", "30", "--out", str(out), "--json")
+    content = yaml.safe_load(out.read_text())
+    assert content["parameters"] == tuned["tuned"]["parameters"]
+    assert "# from: policy lab" in out.read_text()
+    again = run("replay", *BASE, "--policy", str(out), "--window", "test", "--json")
+    for key in ("task_hours", "violating_requests_pct"):
+        assert again["policies"][0][key] == pytest.approx(tuned["policies"][0][key])
+
+
+def test_what_the_project_configures_is_a_policy():
+    path = ROOT / "sceptre" / "config" / "local" / "scaling.yaml"
+    data = run("replay", *BASE, "--policy", str(path), "--max-tasks", "300", "--json")
+    assert data["policies"][0]["peak_tasks"] > 4
+
+
+def test_compare_draws(tmp_path: Path):
+    plot = tmp_path / "compare.png"
+    data = run("compare", *BASE, "--policy", "cpu-60-20s", "--plot", str(plot), "--json")
+    assert data["policies"][0]["unknowns"]
+    assert plot.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("policy", ["cpu-700-60s", "nothing", "missing.yaml"])
+def test_an_unknown_policy_is_an_error(policy: str):
+    with pytest.raises(InputInvalid):
+        CliRunner().invoke(lab, ["replay", *BASE, "--policy", policy], catch_exceptions=False)
+
+
+def test_nonsense_ends_with_exit_code_2(tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,2\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "runbook", "lab", "replay", "--history", str(path), *BASE[2:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr

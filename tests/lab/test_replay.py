@@ -1,0 +1,119 @@
+"""Outcomes of replays: the bounds hold, the numbers mean what they say."""
+
+import numpy as np
+import pytest
+
+from runbook.errors import InputInvalid
+from runbook.lab.builtin import NAMES, builtin
+from runbook.lab.floors import bounds_over_time, forecast
+from runbook.lab.history import History
+from runbook.lab.policy import Policy
+from runbook.lab.replay import replay, sweep
+from runbook.lab.service import ServiceModel
+from runbook.lab.tune import tune
+
+
+def named(service: ServiceModel, *names: str) -> list[Policy]:
+    return [builtin(name, service, peak_tasks=10, max_tasks=100) for name in names]
+
+
+def test_every_built_in_policy_plays(days: History, service: ServiceModel):
+    found = {item.name: item for item in replay(named(service, *NAMES), days, service, seeds=1)}
+    assert list(found) == list(NAMES)
+    for item in found.values():
+        assert item.oracle_task_hours == pytest.approx(found["cpu-50-60s"].oracle_task_hours)
+        assert 0 <= item.violating_requests_pct <= 100
+    # Less room costs less and violates no less.
+    hours = [found[f"cpu-{pct}-60s"].task_hours for pct in (50, 60, 70, 75)]
+    assert hours == sorted(hours, reverse=True)
+    static = found["static-peak"]
+    assert static.task_hours == pytest.approx(96 * 10)
+    assert static.actions_per_day == 0
+    assert static.cost_usd == pytest.approx(static.task_hours * service.task_hour_usd)
+
+
+def test_too_few_tasks_violate_all_the_time(days: History, service: ServiceModel):
+    found = replay([Policy("one", fixed_tasks=1)], days, service, seeds=1)[0]
+    assert found.violating_requests_pct == pytest.approx(100.0)
+    assert found.longest_violation_s == days.seconds
+    assert found.under_time_pct == pytest.approx(100.0)
+    assert found.lost_requests_pct > 10
+
+
+def test_the_oracle_carries_every_rate_with_nothing_to_spare(service: ServiceModel):
+    rates = np.linspace(1, 6000, 400)
+    needed = service.needed(rates)
+    assert all(service.carried_rps(n) >= r * (1 - 1e-9) for n, r in zip(needed, rates, strict=True))
+    assert all(
+        max(service.carried_rps(m) for m in range(1, n)) < r
+        for n, r in zip(needed, rates, strict=True)
+        if n > 1
+    )
+
+
+def test_the_forecast_repeats_a_day_and_needs_one():
+    day = 100 + 50 * np.sin(np.arange(24) / 24 * 2 * np.pi)
+    assert len(forecast(day[:23], 6)) == 0
+    np.testing.assert_allclose(forecast(np.tile(day, 3), 24), day)
+    np.testing.assert_allclose(
+        forecast(np.concatenate((np.tile(day, 2), day * 1.5)), 24).sum(), day.sum() * 7 / 6 * 1.5
+    )
+
+
+def test_scheduled_bounds_come_and_go(days: History, service: ServiceModel):
+    bounds = bounds_over_time(named(service, "scheduled")[0], days, service, 20)
+    assert bounds[0].tolist() == [0, 1, 100]
+    assert bounds[1].tolist() == [7 * 180, 6, 100]
+    assert bounds[2].tolist() == [22 * 180, 1, 100]
+    assert len(bounds) == 9
+
+
+def test_a_sweep_moves_every_unknown(days: History, service: ServiceModel):
+    rows = sweep(named(service, "cpu-70-60s"), days, service)[0]
+    assert {name.split("=")[0] for name in rows} >= {"scale_out_base", "publish_60_s", "start_s"}
+    assert rows["publish_60_s=60.0"] != rows["publish_60_s=180.0"]
+
+
+def test_tuning_keeps_the_budget_on_later_traffic(days: History, service: ServiceModel):
+    found = tune(
+        days,
+        service,
+        service,
+        budget_pct=0.5,
+        peak_tasks=10,
+        max_tasks=100,
+        baselines=named(service, "cpu-50-60s"),
+        candidates=40,
+        seeds=1,
+    )
+    assert found.winner is not None
+    tuned, usual = found.outcomes
+    assert found.winner.train_violating_pct <= 0.25
+    assert tuned.violating_requests_pct <= 0.5
+    assert tuned.task_hours < 0.8 * usual.task_hours
+    assert found.tried >= 25
+
+
+def test_what_is_configured_stays_if_it_is_best(days: History, service: ServiceModel):
+    best = tune(
+        days, service, service, budget_pct=0.5, peak_tasks=10, max_tasks=100, candidates=40, seeds=1
+    ).winner
+    assert best is not None
+    again = tune(
+        days,
+        service,
+        service,
+        budget_pct=0.5,
+        peak_tasks=10,
+        max_tasks=100,
+        current=best.policy,
+        candidates=40,
+        seeds=1,
+    )
+    assert again.winner is None
+    assert any("keep what you have" in finding for finding in again.findings)
+
+
+def test_a_day_is_too_short_to_tune_on(days: History, service: ServiceModel):
+    with pytest.raises(InputInvalid, match="too short"):
+        tune(days.part(0, 1440), service, service, budget_pct=0.5, peak_tasks=10, max_tasks=100)
