@@ -1,4 +1,6 @@
-"""Writes docs/alarms.md and docs/architecture.md from the templates. `make docs` runs it.
+"""Writes docs/alarms.md, docs/architecture.md and README.md's picture from the templates.
+
+`make docs` runs it.
 
 A test compares the files with what this gives.
 """
@@ -54,6 +56,9 @@ SHOWN = {
 
 #: What alarms act on.
 CALLED = (*ALARM_TYPES, "AWS::SNS::Topic", "AWS::ApplicationAutoScaling::ScalingPolicy")
+
+#: Around README.md's picture.
+BEGIN, END = "<!-- from the templates, by make docs -->", "<!-- end -->"
 
 Template = dict[str, Any]
 Node = tuple[str, str]
@@ -201,6 +206,23 @@ def architecture() -> str:
     )
 
 
+def overview() -> str:
+    """README.md's picture: a box a stack, with what it holds; arrows to the stacks it builds on."""
+    read = templates()
+    lines = ["flowchart TB"]
+    for stack, template in read.items():
+        held = "<br>".join([f"<b>{stack}</b>", *_nodes(stack, template).values()])
+        lines.append(f'  {stack}["{held}"]')
+    below = {(a[0], b[0]) for a, b in _edges(read) if a[0] != b[0]}
+    return "\n".join([*lines, *(f"  {a} --> {b}" for a, b in sorted(below))])
+
+
+def with_overview(readme: str) -> str:
+    """`readme` with today's picture between its marks."""
+    picture = f"{BEGIN}\n```mermaid\n{overview()}\n```\n{END}"
+    return re.sub(f"{BEGIN}.*{END}", lambda _: picture, readme, count=1, flags=re.DOTALL)
+
+
 def _nodes(stack: str, template: Template) -> dict[Node, str]:
     counted: dict[Node, int] = {}
     for resource in template["Resources"].values():
@@ -279,3 +301,5 @@ PAGES = {"alarms.md": alarms, "architecture.md": architecture}
 if __name__ == "__main__":
     for page, make in PAGES.items():
         (ROOT / "docs" / page).write_text(make(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_overview(readme.read_text(encoding="utf-8")), encoding="utf-8")

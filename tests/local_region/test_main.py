@@ -14,7 +14,13 @@ def test_the_options_reach_the_daemon(monkeypatch, tmp_path):
     import local_region.daemon
 
     got = []
-    monkeypatch.setattr(local_region.daemon, "run", lambda *arguments: got.append(arguments) or 0)
-    assert entry.main(["--dir", str(tmp_path), "--port", "0", "--period-s", "20"]) == 0
-    [(directory, port, settings)] = got
-    assert (directory, port, settings.period_s) == (tmp_path, 0, 20)
+
+    def run(*arguments, owner_pid):
+        got.append((*arguments, owner_pid))
+        return 0
+
+    monkeypatch.setattr(local_region.daemon, "run", run)
+    options = ["--dir", str(tmp_path), "--port", "0", "--period-s", "20", "--owner-pid", "7"]
+    assert entry.main(options) == 0
+    [(directory, port, settings, owner_pid)] = got
+    assert (directory, port, settings.period_s, owner_pid) == (tmp_path, 0, 20, 7)

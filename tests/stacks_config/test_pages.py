@@ -28,6 +28,12 @@ def test_the_page_is_up_to_date(page: str, pages: ModuleType) -> None:
     assert written == pages.PAGES[page](), f"run `make docs` and commit docs/{page}"
 
 
+def test_the_readmes_picture_is_up_to_date(pages: ModuleType) -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert pages.overview() in readme, "run `make docs` and commit README.md"
+    assert pages.with_overview(readme) == readme
+
+
 def test_every_alarm_has_a_row(pages: ModuleType, templates: dict[str, Any]) -> None:
     text = pages.alarms()
     for template in templates.values():
