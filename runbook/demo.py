@@ -24,13 +24,22 @@ from runbook.runs.console import Console, expected_durations
 from runbook.runs.report import took, write_run_page, write_runs_page
 from runbook.runs.runner import RunOutcome, RunRequest, run_notebooks
 
-NOTEBOOKS = ("00_preflight", "10_deploy", "20_load_test", "30_analyse", "50_apply", "60_verify")
+NOTEBOOKS = (
+    "00_preflight",
+    "10_deploy",
+    "20_load_test",
+    "30_analyse",
+    "40_policy_lab",
+    "50_apply",
+    "60_verify",
+)
 #: Seconds they take on two cores; the latest run's own durations are used once there is one.
 _EXPECTED_S = {
     "00_preflight": 5.0,
     "10_deploy": 20.0,
     "20_load_test": 260.0,
     "30_analyse": 15.0,
+    "40_policy_lab": 20.0,
     "50_apply": 10.0,
     "60_verify": 200.0,
 }

@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
+from runbook.demo import NOTEBOOKS
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOK = Path(sys.executable).with_name("runbook")
-NOTEBOOKS = ["00_preflight", "10_deploy", "20_load_test", "30_analyse", "50_apply", "60_verify"]
 #: Words by which a run says that the machine, not the service, decided. Two such runs prove
 #: nothing about the product: the scenario is then skipped with that reason.
 MACHINE = re.compile(r"host was (the limit|busy)|driver was late|the host, not the CPU quota")
@@ -68,7 +69,7 @@ def test_the_demo_measures_applies_and_proves_a_threshold(tmp_path: Path) -> Non
         assert all(MACHINE.search(reason) for reason in reasons), "\n---\n".join(reasons)
         pytest.skip(f"this machine was too busy to measure on, twice: {reasons[-1]}")
 
-    assert [item["notebook"] for item in run["notebooks"]] == NOTEBOOKS
+    assert [item["notebook"] for item in run["notebooks"]] == list(NOTEBOOKS)
     for name in ("RequestsPerTarget", "CpuTarget", "P95StepThresholdS", "MinTasks", "MaxTasks"):
         assert name in answer.stdout
     assert answer.stdout.strip().endswith("index.html")
