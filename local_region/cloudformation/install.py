@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local_region.cloudformation import (
+    drift,
     edge,
     monitoring,
     network,
@@ -75,6 +76,7 @@ def install(context: RegionContext, wait_stable: WaitStable, wait_inactive: Wait
             cloudformation.set_replacing_properties(name, schema.create_only)
     cloudformation.revert_failed_updates_of(service.TYPE)
     cloudformation.list_notification_arns()
+    drift.install(context)
 
 
 def _vpc_attributes(vpc_id: str, properties: Properties) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -158,6 +159,35 @@ def list_notification_arns() -> None:
         return answer_with_arns
 
     core.wrap(handlers, "_xml", make)
+
+
+def register_drift_reader(
+    name: str, read: Callable[[str, Properties], dict[str, Any] | None], compared: frozenset[str]
+) -> None:
+    """Let drift detection compare a type. `read` gives what is there now, None for nothing."""
+    readers = core.attribute(core.module("services.cloudformation.drift"), "_DRIFT_READERS")
+    readers[name] = (read, compared)
+
+
+def detect_drift_on_a_worker_thread() -> None:
+    """A reader that calls this endpoint would wait for itself on the emulator's event loop."""
+    actions = core.attribute(core.module("services.cloudformation.handlers"), "_ACTION_HANDLERS")
+    services = core.attribute(core.module("app"), "SERVICE_HANDLERS")
+
+    def hand_out(detect: Callable[[Any], core.Answer]) -> Callable[[Any], Awaitable[core.Answer]]:
+        return lambda parameters: asyncio.to_thread(detect, parameters)
+
+    def make(answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def answer_when_detected(*arguments: Any) -> Any:
+            found = await answer(*arguments)
+            # The emulator calls an action's handler and does not await what it gives.
+            return await found if asyncio.iscoroutine(found) else found
+
+        return answer_when_detected
+
+    for action in ("DetectStackDrift", "DetectStackResourceDrift"):
+        core.wrap(actions, action, hand_out)
+    core.wrap(services, "cloudformation", make)
 
 
 def stack_resources() -> list[dict[str, str]]:

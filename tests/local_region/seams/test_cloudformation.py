@@ -1,5 +1,8 @@
 """Each name of the emulator that `seams.cloudformation` reaches for."""
 
+import asyncio
+import threading
+
 import pytest
 
 from local_region.seams import cloudformation, core
@@ -127,3 +130,57 @@ def test_resources_of_living_stacks_are_listed():
         {"stack": "alive", "logical_id": "L", "physical_id": "p", "type": "T",
          "status": "CREATE_COMPLETE"}
     ]  # fmt: skip
+
+
+@pytest.fixture
+def drift(restore):
+    module = restore(core.module("services.cloudformation.drift"), "_DRIFT_READERS")
+    core.replace(module, "_DRIFT_READERS", dict(core.attribute(module, "_DRIFT_READERS")))
+    return module
+
+
+def test_a_registered_reader_finds_what_was_changed_and_what_is_gone(drift):
+    there = {"here": {"Size": 2, "Colour": "red"}}
+    cloudformation.register_drift_reader(
+        "Own::Thing", lambda physical_id, properties: there.get(physical_id), frozenset({"Size"})
+    )
+    wanted = {"Size": 1, "Colour": "blue"}
+
+    def detect(physical_id):
+        record = {"ResourceType": "Own::Thing", "PhysicalResourceId": physical_id,
+                  "Properties": wanted}  # fmt: skip
+        return drift.detect_resource_drift({}, "L", record, "now")
+
+    found = detect("here")
+    assert found["StackResourceDriftStatus"] == "MODIFIED"
+    assert [d["PropertyPath"] for d in found["PropertyDifferences"]] == ["/Size"]
+    assert detect("gone")["StackResourceDriftStatus"] == "DELETED"
+    there["here"] = {"Size": "1"}
+    assert detect("here")["StackResourceDriftStatus"] == "IN_SYNC"
+
+
+def test_drift_is_detected_on_a_worker_thread_and_its_answer_awaited(restore):
+    handlers = core.module("services.cloudformation.handlers")
+    services = core.attribute(core.module("app"), "SERVICE_HANDLERS")
+    threads = []
+
+    def detect(parameters):
+        threads.append(threading.get_ident())
+        return 200, {}, b"found"
+
+    for action in ("DetectStackDrift", "DetectStackResourceDrift"):
+        restore(handlers._ACTION_HANDLERS, action)
+        core.replace(handlers._ACTION_HANDLERS, action, detect)
+    restore(services, "cloudformation")
+    cloudformation.detect_drift_on_a_worker_thread()
+
+    async def ask(action):
+        body = f"Action={action}&StackName=s".encode()
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        return await services["cloudformation"]("POST", "/", headers, body, {})
+
+    assert asyncio.run(ask("DetectStackDrift")) == (200, {}, b"found")
+    assert asyncio.run(ask("DetectStackResourceDrift")) == (200, {}, b"found")
+    assert asyncio.run(ask("ListStacks"))[0] == 200, "what is answered at once still is"
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
