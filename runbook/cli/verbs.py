@@ -256,7 +256,9 @@ def _emit_delivery(environment: Environment, delivery: Delivery, as_json: bool) 
     answer = delivery.answer
     say(f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms.")
     if changed:
-        say(explain.undo_hint(environment.name, record.commit(environment.project)))
+        existed = any(o.layer == "service" and o.result != "created" for o in delivery.outcomes)
+        commit = record.commit(environment.project)
+        say(explain.undo_hint(environment.name, commit, service_existed=existed))
     else:
         say("no_change: everything is as configured.")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
-
-import IPython
-from IPython.display import display
 
 from runbook.errors import RunbookError
 
@@ -18,7 +16,7 @@ def show(text: str, markup: str) -> None:
     if _shell() is None:
         print(text)
     else:
-        display({"text/plain": text, "text/html": markup}, raw=True)  # type: ignore[no-untyped-call]
+        _display({"text/plain": text, "text/html": markup})
 
 
 class LiveLine:
@@ -33,7 +31,7 @@ class LiveLine:
             return
         content = {"text/plain": text}
         if self._handle is None:
-            self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = _display(content, display_id=True)
         else:
             self._handle.update(content, raw=True)
 
@@ -67,4 +65,12 @@ def listen(after_cell: Callable[[BaseException | None], None]) -> None:
 
 
 def _shell() -> Any:
-    return IPython.get_ipython()  # type: ignore[attr-defined, no-untyped-call]
+    # Whoever runs in a notebook has imported it; the command line starts sooner without.
+    ipython: Any = sys.modules.get("IPython")
+    return ipython and ipython.get_ipython()
+
+
+def _display(content: dict[str, str], **options: Any) -> Any:
+    from IPython.display import display
+
+    return display(content, raw=True, **options)  # type: ignore[no-untyped-call]

@@ -31,12 +31,15 @@ def review_diff(review: Review) -> str:
     )
 
 
-def undo_hint(environment: str, commit: str) -> str:
+def undo_hint(environment: str, commit: str, *, service_existed: bool) -> str:
     """How to get back to what was there before."""
     then = f"make change ENV={environment} NAME=undo"
+    files = f"the files of {commit or 'the commit before'} under sceptre/, then {then}"
+    if not service_existed:
+        return f"To undo: make delete ENV={environment}, or check out {files}"
     return (
-        f"To undo: make rollback ENV={environment} (the service's previous image), or check out "
-        f"the files of {commit or 'the commit before'} under sceptre/, then {then}"
+        f"To undo: runbook run 90_rollback --env {environment} (the service's previous revision), "
+        f"or check out {files}"
     )
 
 

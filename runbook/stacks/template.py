@@ -60,11 +60,15 @@ def secret_parameters(body: str) -> frozenset[str]:
     )
 
 
-class _ShortForms(yaml.SafeLoader):
+#: The parser in C takes a tenth of the time, where PyYAML was built with it.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _ShortForms(_Base):  # type: ignore[misc]  # one of two
     """A safe loader that accepts `!Ref`, `!GetAtt` and the like without meaning."""
 
 
-def _opaque(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+def _opaque(loader: Any, suffix: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.ScalarNode):
         value: Any = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
