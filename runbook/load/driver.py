@@ -336,6 +336,7 @@ def drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
 
 
 async def _drive(plan: LoadPlan, out_dir: Path, tokens: Sequence[str]) -> dict[str, Any]:
+    plan = plan.caught_up(time.time() + LEAD_S)
     driver = Driver(plan, tokens)
     await driver.run()
     raw = driver.raw()

@@ -55,8 +55,7 @@ class Master:
     def __init__(self, plan: LoadPlan, workers: int, host: str, port: int) -> None:
         self.plan, self.workers = plan, workers
         self.classes = [kind.grouped_as for kind in plan.request_kinds()]
-        self.at_s = np.cumsum([0.0, *(item.duration_s for item in plan.segments)]).tolist()
-        self.edges = [Edge() for _ in self.at_s]
+        self.edges = [Edge() for _ in (None, *plan.segments)]
         self.done: dict[str, Rows] = {}
         self.interrupted = False
         self.starts_at_epoch_s = 0.0
@@ -75,7 +74,9 @@ class Master:
         """Drive the whole schedule. Raises LoadFailed when workers are missing or go away."""
         tokens = log_in(self.plan.url, self.plan.accounts, self.plan.timeout_s)
         self._wait(_READY_S, lambda: len(self.runner.clients.ready) >= self.workers, "came")
-        self.starts_at_epoch_s = max(self.plan.start_at_epoch_s or 0.0, time.time() + _LEAD_S)
+        soonest = time.time() + _LEAD_S
+        self.plan = self.plan.caught_up(soonest)
+        self.starts_at_epoch_s = max(self.plan.start_at_epoch_s or 0.0, soonest)
         for index, client in enumerate(self.runner.clients.ready):
             order = {
                 "plan": json.dumps(asdict(self.plan)),
@@ -98,6 +99,12 @@ class Master:
         """The statistics of every step that all workers began."""
         ends = [edge for edge in self.edges if len(edge.rows) == self.workers]
         return [self._statistics(step, raw) for step in range(len(ends) - 1)]
+
+    @property
+    def at_s(self) -> list[float]:
+        """When each segment begins, and when the last one ends."""
+        durations = [item.duration_s for item in self.plan.segments]
+        return [float(at_s) for at_s in np.cumsum([0.0, *durations])]
 
     @property
     def cpu_s(self) -> float:
@@ -166,7 +173,7 @@ def _drive(options: argparse.Namespace) -> dict[str, Any]:
         raw = master.run()
         return write_results(
             options.out_dir,
-            plan,
+            master.plan,
             raw,
             master.steps(raw),
             started_at_epoch_s=master.starts_at_epoch_s,

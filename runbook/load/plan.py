@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +87,21 @@ class LoadPlan:
         return (
             RequestKind(target, target, self.method, headers=dict(self.headers), body=self.body),
         )
+
+    def caught_up(self, begins_at_epoch_s: float) -> LoadPlan:
+        """This plan when it begins that late: the delay is taken from the first segment.
+
+        So the later ones lie in the metric periods that they were planned for, though a process
+        took its time to start. Unchanged when it is not late, or later than that can make up.
+        """
+        planned = self.start_at_epoch_s
+        late_s = 0.0 if planned is None else begins_at_epoch_s - planned
+        first, *rest = self.segments
+        if not 0 < late_s < first.duration_s or not rest:
+            return self
+        rate = first.start_rps + (first.end_rps - first.start_rps) * late_s / first.duration_s
+        shorter = replace(first, duration_s=first.duration_s - late_s, start_rps=rate)
+        return replace(self, segments=(shorter, *rest), start_at_epoch_s=begins_at_epoch_s)
 
     def save(self, path: Path) -> Path:
         """Write the plan as JSON."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,31 @@ def test_users_who_cannot_log_in_stop_the_load(serve, fake_target, tmp_path) -> 
     plan = LoadPlan(target.url, schedule.constant(10, 1.0), accounts=Accounts(count=1))
     with pytest.raises(LoadFailed, match="without a text in 'token'"):
         run_driver(plan, tmp_path)
+
+
+def test_a_driver_that_starts_late_makes_up_for_it_in_the_first_segment(
+    serve, fake_target, tmp_path
+) -> None:
+    target = serve(fake_target())
+    planned = time.time() - 0.5
+    segments = (*schedule.constant(20, 3.0, "warm-up"), *schedule.constant(40, 1.0))
+    run = run_driver(LoadPlan(target.url, segments, start_at_epoch_s=planned), tmp_path)
+    first, second = run.steps
+    assert run.started_at_epoch_s > planned
+    assert first.end_s < 2.6
+    assert run.started_at_epoch_s + second.start_s == pytest.approx(planned + 3.0, abs=0.05)
+    assert second.end_s - second.start_s == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_a_late_start_cannot_make_up_is_left_as_it_was() -> None:
+    segments = (*schedule.constant(20, 3.0), *schedule.constant(40, 1.0))
+    plan = LoadPlan("http://127.0.0.1:1", segments)
+    assert plan.caught_up(5.0) is plan, "begins at once"
+    plan = replace(plan, start_at_epoch_s=100.0)
+    assert plan.caught_up(99.0) is plan, "early"
+    assert plan.caught_up(103.5) is plan, "too late"
+    ramp = replace(plan, segments=(schedule.Segment(4.0, 0.0, 40.0), segments[1]))
+    caught_up = ramp.caught_up(101.0)
+    assert caught_up.segments[0] == schedule.Segment(3.0, 10.0, 40.0)
+    assert caught_up.segments[1] is ramp.segments[1]
+    assert caught_up.start_at_epoch_s == 101.0
