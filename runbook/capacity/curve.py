@@ -99,7 +99,7 @@ class CountCurve:
     the curve's confidence. When `censored`, the SLO was never left: c_SLO is the highest
     rate measured, a lower bound, and `hi_per_task_rps` is None. `knee_utilisation` is the
     share of a task's CPU that requests use there, `cpu_pct_at_c_slo` what CloudWatch shows
-    (with what an idle task uses, `cpu_idle_pct`). `blocks` counts the blocks of time near
+    (with `cpu_idle_pct`, what does not depend on requests). `blocks` counts the blocks of time near
     the crossing that the interval rests on. `logit` is the fitted model: logit(share of
     slow requests) = logit[0] + logit[1] * rate per task. `method` tells where c_SLO comes from:
     the queueing model fitted to all steps, or the logistic fit of this count's alone, whose

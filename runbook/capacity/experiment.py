@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from runbook.capacity import hold
 from runbook.capacity.crossing import StepBlocks
 from runbook.capacity.measured import FILE_NAME, LoadTest, MeasuredStep, now_utc
@@ -105,7 +103,6 @@ class _Experiment:
         self.steps: list[MeasuredStep] = []
         self.notes: list[str] = []
         self.cost_s = 0.0
-        self.idle_pct = 0.0
 
     def run(self) -> LoadTest:
         counts = self.plan.task_counts
@@ -181,8 +178,6 @@ class _Experiment:
         """CPU seconds a request costs, from a step at a low rate."""
         for step in self._phase(tasks, "calibrate", [self.plan.calibrate_rps]):
             if step.requests and step.cpu_pct:
-                # What an idle task uses is no request's cost; it cannot be most of it.
-                self.idle_pct = min(self._idle_cpu_pct(step), 0.5 * step.cpu_pct)
                 return self._cost_of(step.cpu_pct, step.requests, tasks)
         raise MeasurementVoid(
             "The service cannot be calibrated",
@@ -190,17 +185,8 @@ class _Experiment:
             "check that the service answers: runbook run 10_deploy",
         )
 
-    def _idle_cpu_pct(self, step: MeasuredStep) -> float:
-        """CPU percent in periods before the step in which nobody asked for anything; else 0."""
-        start = pd.Timestamp(step.started_at)
-        before = start - pd.Timedelta(seconds=4 * self.facts.period_s)
-        frame = self.rig.metrics(before.to_pydatetime(), start.to_pydatetime())
-        idle = frame.loc[frame["requests"].fillna(0) == 0, "cpu_pct"].dropna()
-        return float(idle.min()) if len(idle) else 0.0
-
     def _cost_of(self, cpu_pct: float, requests: float, tasks: int) -> float:
-        busy_pct = max(cpu_pct - self.idle_pct, 0.0)
-        return busy_pct / 100.0 * tasks * self.share_cores * self.facts.period_s / requests
+        return cpu_pct / 100.0 * tasks * self.share_cores * self.facts.period_s / requests
 
     def _learn_cost(self, done: Sequence[MeasuredStep]) -> None:
         """Busier steps tell the cost better than the calibration did: their median counts."""
@@ -238,7 +224,6 @@ class _Experiment:
             host_cores=self.facts.host_cores,
             path=self.plan.path,
             cpu_s_per_request=self.cost_s,
-            cpu_idle_pct=self.idle_pct,
             steps=tuple(self.steps),
             notes=tuple(self.notes),
             folder=self.out_dir,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from runbook.capacity.cpu_cost import CpuCost, cpu_cost
 from runbook.capacity.crossing import Crossing, find_crossing
 from runbook.capacity.curve import CapacityCurve, CountCurve, CurvePoint, VoidStep
 from runbook.capacity.measured import LoadTest, MeasuredStep
@@ -64,9 +65,14 @@ def fit_curve(
         for tasks, steps in by_count.items()
     }
     model = model_of(load_test, (sample for some in samples.values() for sample in some))
+    cpu = cpu_cost(
+        [sample.step for some in samples.values() for sample in some],
+        load_test.share_cores,
+        load_test.period_s,
+    )
     counts = tuple(
         _fit_count(
-            load_test, tasks, steps, samples[tasks], model, confidence, resamples, seed + tasks
+            load_test, tasks, steps, samples[tasks], cpu, model, confidence, resamples, seed + tasks
         )
         for tasks, steps in by_count.items()
     )
@@ -95,6 +101,7 @@ def _fit_count(
     tasks: int,
     steps: Sequence[MeasuredStep],
     samples: Sequence[Sample],
+    cpu: CpuCost,
     model: QueueModel | None,
     confidence: float,
     resamples: int,
@@ -107,7 +114,7 @@ def _fit_count(
     )
     if len(samples) < 3:
         raise _void(tasks, void, f"only {len(samples)} of {len(steps)} steps count")
-    cost_s, idle_pct = _cpu_cost(test, samples), test.cpu_idle_pct
+    cost_s, idle_pct = cpu.cost_s.get(tasks, test.cpu_s_per_request), cpu.idle_pct
     cut = [sample.blocks(test.slo_ms) for sample in samples]
     highest = max(step.rate_rps for step in cut)
     found = find_crossing(
@@ -295,17 +302,6 @@ def _gap_notes(samples: Sequence[Sample]) -> list[str]:
         "CloudWatch's: it also counts balancer, connection, body and the driver's lag, from the "
         "intended start"
     ]
-
-
-def _cpu_cost(test: LoadTest, samples: Sequence[Sample]) -> float:
-    """CPU seconds a request: the median over the steps, without what an idle task uses."""
-    costs = [
-        max(step.cpu_pct - test.cpu_idle_pct, 0.0) / 100.0 * step.tasks * test.share_cores
-        * test.period_s / step.requests
-        for step in (sample.step for sample in samples)
-        if step.cpu_pct is not None and step.requests
-    ]  # fmt: skip
-    return float(np.median(costs)) if costs else test.cpu_s_per_request
 
 
 def _points(

@@ -85,9 +85,8 @@ class MeasuredStep:
 class LoadTest:
     """Everything one load test measured. `task_cpu` is in ECS CPU units (1024 = one vCPU).
 
-    `cpu_s_per_request` and `cpu_idle_pct`, the CPU percent of a task nobody asks anything,
-    placed the steps. `enforcement` names what holds a task to its CPU share. `folder` is
-    where the raw recordings are; it is not written into the file.
+    `cpu_s_per_request` placed the steps. `enforcement` names what holds a task to its CPU
+    share. `folder` is where the raw recordings are; it is not written into the file.
     """
 
     environment: str
@@ -103,7 +102,6 @@ class LoadTest:
     cpu_s_per_request: float
     steps: tuple[MeasuredStep, ...]
     notes: tuple[str, ...] = ()
-    cpu_idle_pct: float = 0.0
     folder: Path = field(default=Path(), compare=False)
 
     @property
@@ -184,7 +182,6 @@ class LoadTest:
             "host_cores": self.host_cores,
             "path": self.path,
             "cpu_s_per_request": self.cpu_s_per_request,
-            "cpu_idle_pct": self.cpu_idle_pct,
             "notes": list(self.notes),
             "steps": [step.to_dict() for step in self.steps],
         }
@@ -199,6 +196,7 @@ class LoadTest:
             version = content.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
+            content.pop("cpu_idle_pct", None)  # in files of before 2026-11-24; never steady
             content["measured_at"] = datetime.fromisoformat(content["measured_at"])
             content["notes"] = tuple(content["notes"])
             content["steps"] = tuple(MeasuredStep.from_dict(item) for item in content["steps"])

@@ -154,7 +154,6 @@ def simulate_test(
         "host_cores": 2,
         "path": "/products",
         "cpu_s_per_request": services[0].cpu_s,
-        "cpu_idle_pct": 2.0,
         "steps": tuple(steps),
         "folder": folder,
     }

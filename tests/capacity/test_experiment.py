@@ -50,9 +50,6 @@ class SimulatedRig:
         self.held.append(tasks)
         self.service = replace(self.service, tasks=tasks)
         self.clock += 3.0
-        for ago in range(1, 5):
-            idle = datetime.fromtimestamp(self.clock // PERIOD_S * PERIOD_S - ago * PERIOD_S, UTC)
-            self.rows.setdefault(idle, {"cpu_pct": 2.0})
 
     def now(self) -> float:
         return self.clock
@@ -179,22 +176,22 @@ def test_it_adapts_to_what_a_request_costs(rig: SimulatedRig, tmp_path: Path, co
 def test_a_phase_stops_before_harm_and_the_saved_steps_become_repeats(
     rig: SimulatedRig, tmp_path: Path
 ) -> None:
-    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110, harm_factor=0.6)
+    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110, harm_factor=0.4)
     test = conduct(rig, plan, tmp_path, run_id="r1")
     sweep = [step for step in test.steps if step.phase == "sweep"]
     planned = rig.phases[1]
     assert len(sweep) < len(planned)
     # One step calibrated, five were planned for the sweep, so five were left for repeats.
     assert len(rig.phases[2]) == 5 + len(planned) - len(sweep)
-    assert all((step.client.p95_ms or 0) <= 12 for step in sweep[:-1])
+    assert all((step.client.p95_ms or 0) <= 8 for step in sweep[:-1])
 
 
 def test_one_slow_step_does_not_end_a_phase_and_a_second_one_does(
     rig: SimulatedRig, tmp_path: Path
 ) -> None:
-    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110, sweep_steps=7, stop_factor=0.4)
+    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110, sweep_steps=7, stop_factor=0.3)
     test = conduct(rig, plan, tmp_path, run_id="r1")
-    slow = [step for step in test.steps if step.phase == "sweep" and step.client.p95_ms > 8]
+    slow = [step for step in test.steps if step.phase == "sweep" and step.client.p95_ms > 6]
     assert len(slow) == 2
     assert len([step for step in test.steps if step.phase == "sweep"]) < 7
 
