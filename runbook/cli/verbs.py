@@ -18,7 +18,7 @@ from runbook.errors import ApprovalMissing
 from runbook.runs import display, record
 from runbook.runs.gate import ActionPlan
 from runbook.stacks import change as changes
-from runbook.stacks import explain, lock, release
+from runbook.stacks import lock, release
 from runbook.stacks.delivery import Delivery, deliver
 from runbook.stacks.events import StackEvent
 from runbook.stacks.launch import LayerOutcome, require_unaltered
@@ -60,7 +60,7 @@ def create(env: str, image: str, approve: str, dry_run: bool, as_json: bool) -> 
     delivery = deliver(
         environment, review, chosen, allowed=review.destructive, on_event=_event, tell=say
     )
-    _emit_delivery(environment, delivery, as_json)
+    _emit_delivery(delivery, as_json)
 
 
 @click.command()
@@ -136,7 +136,7 @@ def approve(
     delivery = deliver(
         environment, kept.review, chosen, allowed=kept.review.destructive, on_event=_event, tell=say
     )
-    _emit_delivery(environment, delivery, as_json)
+    _emit_delivery(delivery, as_json)
 
 
 @click.command()
@@ -245,7 +245,7 @@ def _emit_review(review: Review, as_json: bool) -> None:
     emit(review.to_dict(), as_json, lambda: display.review_text(review))
 
 
-def _emit_delivery(environment: Environment, delivery: Delivery, as_json: bool) -> None:
+def _emit_delivery(delivery: Delivery, as_json: bool) -> None:
     changed = any(item.result != "no_change" for item in delivery.outcomes)
     data = {
         "verdict": "pass" if changed else "no_change",
@@ -255,11 +255,7 @@ def _emit_delivery(environment: Environment, delivery: Delivery, as_json: bool) 
     emit(data, as_json, lambda: _outcome_table(delivery.outcomes))
     answer = delivery.answer
     say(f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms.")
-    if changed:
-        existed = any(o.layer == "service" and o.result != "created" for o in delivery.outcomes)
-        commit = record.commit(environment.project)
-        say(explain.undo_hint(environment.name, commit, service_existed=existed))
-    else:
+    if not changed:
         say("no_change: everything is as configured.")
 
 

@@ -10,7 +10,7 @@ from runbook.ecs import service, smoke
 from runbook.ecs.smoke import Answer
 from runbook.environment import Environment
 from runbook.errors import RunbookError, StackFailed
-from runbook.stacks import restore
+from runbook.stacks import explain, restore
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.lock import held
@@ -49,11 +49,18 @@ def deliver(
     template and parameters back, so the former task definition's content, and its
     configuration file its former text.
 
+    `tell` hears of what is waited for and, when anything was changed, of how to undo it.
+
     Raises StackFailed, saying what was put back, and what `roll_out` raises.
     """
     with held(environment, tell=tell):
         before = restore.take(environment, _SERVICE)
-        outcomes = roll_out(environment, review, release, allowed=allowed, on_event=on_event)
+        undo = explain.undo_hint(environment.name, service_existed=before is not None)
+        try:
+            outcomes = roll_out(environment, review, release, allowed=allowed, on_event=on_event)
+        except StackFailed:
+            tell(undo)
+            raise
         try:
             answer = check(environment, smoke_path, smoke_timeout_s, tell)
         except RunbookError as error:
@@ -72,6 +79,8 @@ def deliver(
                 f"{error.what}: {error.why}",
                 "the former version serves again and service.yaml names it; mend the new one",
             ) from error
+        if any(item.result != "no_change" for item in outcomes):
+            tell(undo)
     return Delivery(outcomes, answer)
 
 

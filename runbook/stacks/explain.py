@@ -31,16 +31,13 @@ def review_diff(review: Review) -> str:
     )
 
 
-def undo_hint(environment: str, commit: str, *, service_existed: bool) -> str:
+def undo_hint(environment: str, *, service_existed: bool) -> str:
     """How to get back to what was there before."""
-    then = f"make change ENV={environment} NAME=undo"
-    files = f"the files of {commit or 'the commit before'} under sceptre/, then {then}"
+    files = f"check out the former files of sceptre/, then make change ENV={environment} NAME=undo"
     if not service_existed:
-        return f"To undo: make delete ENV={environment}, or check out {files}"
-    return (
-        f"To undo: runbook run 90_rollback --env {environment} (the service's previous revision), "
-        f"or check out {files}"
-    )
+        return f"To undo: make delete ENV={environment}; or {files}"
+    back = f"runbook run 90_rollback --env {environment} (the service's former revision)"
+    return f"To undo: {back}; for anything else {files}"
 
 
 def _values(kind: str, changes: Sequence[ValueChange]) -> Iterator[str]:

@@ -100,8 +100,9 @@ class _Work:
         deployed = settled(self.cloudformation, layer.stack_name, self.waiter)
         require_changeable(layer.name, deployed)
         if deployed and deployed.status in DEAD:
+            mark = events.latest_id(self.cloudformation, layer.stack_name)
             self.cloudformation.delete_stack(StackName=layer.stack_name)
-            self._follow(None, {"DELETE_COMPLETE"})
+            self._follow(mark, {"DELETE_COMPLETE"})
             deployed = None
         kind: Kind = "UPDATE" if deployed and deployed.exists else "CREATE"
         point = kind.lower()

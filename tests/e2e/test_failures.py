@@ -1,6 +1,6 @@
 """Deliberate failures before anything runs: a clear message and the right exit code.
 
-Failing stacks and services are in tests/stacks/test_delivery_e2e.py.
+Failing stacks and services are in tests/stacks/e2e.
 """
 
 from __future__ import annotations
