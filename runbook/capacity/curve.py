@@ -184,22 +184,21 @@ class CapacityCurve:
         return pd.DataFrame(rows)
 
     def table(self) -> pd.DataFrame:
-        """One row a task count: c_SLO with its interval, and what it means."""
+        """One row a task count: c_SLO with its interval, and what it means; for people, as text."""
         rows = [
             {
                 "tasks": curve.tasks,
-                "c_slo_per_task_rps": curve.c_slo_per_task_rps,
-                "lo_per_task_rps": curve.lo_per_task_rps,
-                "hi_per_task_rps": curve.hi_per_task_rps,
-                "method": curve.method,
-                "knee_per_task_rps": curve.knee_per_task_rps,
-                "c_slo_total_rps": curve.c_slo_per_task_rps * curve.tasks,
-                "knee_utilisation": curve.knee_utilisation,
-                "cpu_pct_at_c_slo": curve.cpu_pct_at_c_slo,
-                "cpu_ms_per_request": curve.cpu_s_per_request * 1000.0,
-                "blocks": curve.blocks,
-                "void_steps": len(curve.void),
-                "censored": curve.censored,
+                "c_SLO, requests/s per task": f"{'at least ' * curve.censored}"
+                f"{curve.c_slo_per_task_rps:.1f}",
+                "95 % interval": curve.interval,
+                "all tasks, requests/s": f"{curve.c_slo_per_task_rps * curve.tasks:.0f}",
+                "CPU there, %": f"{curve.cpu_pct_at_c_slo:.0f}",
+                "CPU a request, ms": f"{curve.cpu_s_per_request * 1000.0:.2f}",
+                "knee, requests/s per task": "-"
+                if curve.knee_per_task_rps is None
+                else f"{curve.knee_per_task_rps:.1f}",
+                "decided by": curve.method,
+                "void steps": len(curve.void),
             }
             for curve in self.counts
         ]
