@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from runbook.lab.history import History
 from runbook.lab.policy import Policy, Predictive
 from runbook.lab.service import ServiceModel
+from runbook.scaling import predictive as aws
 
-_HOUR_S = 3600
+_HOUR_S = aws.INTERVAL_S
 _SLOT_S = 60
 _DAY_H, _WEEK_H = 24, 168
-_LEARNED_H = 14 * _DAY_H
-_REFRESH_H = 6
+_LEAST_H, _LEARNED_H = aws.LEARNS_FROM_H
+_REFRESH_H = aws.REFRESH_H
 _LEVEL = (0.5, 2.0)
 
 
@@ -35,7 +36,7 @@ def forecast(seen: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
     last day differed from what the same rule would have said of it, within a factor of two.
     """
     seen = seen[-_LEARNED_H:]
-    if len(seen) < _DAY_H:
+    if len(seen) < _LEAST_H:
         return np.empty(0)
     season = _WEEK_H if len(seen) >= _WEEK_H + _DAY_H else _DAY_H
 

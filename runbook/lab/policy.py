@@ -8,6 +8,7 @@ from typing import Literal
 
 from runbook.errors import InputInvalid
 from runbook.scaling.alarms import AlarmRule
+from runbook.scaling.predictive import DEFAULT_BUFFER_S, INTERVAL_S
 from runbook.scaling.step_scaling import StepScalingPolicy
 from runbook.scaling.target_tracking import AlarmSettings, TargetTrackingPolicy
 
@@ -61,7 +62,7 @@ class Predictive:
     """
 
     utilisation: float
-    buffer_s: float = 300.0
+    buffer_s: float = DEFAULT_BUFFER_S
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _problem(policy: Policy) -> tuple[str, str] | None:
     if any(max(pair) > 50 for pair in ranges):
         return "an alarm looks at more than 50 datapoints", "use a longer period"
     if policy.predictive is not None and not (
-        0 < policy.predictive.utilisation <= 1 and 0 <= policy.predictive.buffer_s < 3600
+        0 < policy.predictive.utilisation <= 1 and 0 <= policy.predictive.buffer_s < INTERVAL_S
     ):
         return "its forecast's utilisation or buffer is out of range", "use (0, 1] and [0, 3600) s"
     return None

@@ -15,6 +15,7 @@ Modules, bottom up:
 - ``state``            what is remembered between decisions: counts and running cooldowns
 - ``decision``         several policies on one scalable target: what happens now, and why
 - ``scheduled``        scheduled actions and changed bounds
+- ``predictive``       the floor that a forecast of the capacity makes
 
 Conventions: series are oldest first, a missing datapoint is ``None`` (or NaN), times are float
 seconds of any epoch, capacities are whole tasks, utilisations are percent.

@@ -193,7 +193,7 @@ def recommend(
             "CpuTarget",
             cpu_target,
             f"the CPU measured at that rate: {1000 * worst.cpu_s_per_request:.2f} ms a request"
-            f" and {worst.cpu_idle_pct:.1f} % that does not depend on requests, of {curve.task_cpu} CPU units",
+            f" and {worst.cpu_idle_pct:.1f} % whatever the rate, of {curve.task_cpu} CPU units",
             evidence,
         ),
         (

@@ -5,12 +5,14 @@ import pytest
 
 from runbook.errors import InputInvalid
 from runbook.lab.builtin import NAMES, builtin
-from runbook.lab.floors import bounds_over_time, forecast
+from runbook.lab.floors import bounds_over_time, forecast, forecast_floor
 from runbook.lab.history import History
-from runbook.lab.policy import Policy
+from runbook.lab.policy import Policy, Predictive
 from runbook.lab.replay import replay, sweep
 from runbook.lab.service import ServiceModel
 from runbook.lab.tune import tune
+from runbook.scaling.decision import ScalableTarget
+from runbook.scaling.predictive import PredictivePolicy, apply_forecast, forecast_tasks
 
 
 def named(service: ServiceModel, *names: str) -> list[Policy]:
@@ -66,6 +68,22 @@ def test_scheduled_bounds_come_and_go(days: History, service: ServiceModel):
     assert bounds[1].tolist() == [7 * 180, 6, 100]
     assert bounds[2].tolist() == [22 * 180, 1, 100]
     assert len(bounds) == 9
+
+
+@pytest.mark.parametrize("buffer_s", [0.0, 300.0, 1830.0])
+def test_a_forecasts_bounds_are_those_of_the_scaling_rules(
+    days: History, service: ServiceModel, buffer_s: float
+):
+    predictive = Predictive(0.8, buffer_s)
+    policy = Policy("forecast", 2, 9, predictive=predictive)
+    hourly = forecast_floor(days, predictive, service, np.empty(0)).tolist()
+    rule = PredictivePolicy("forecast", "ForecastAndScale", buffer_s)
+    rows = bounds_over_time(policy, days, service, 60)
+    starts, minimum = rows[:, 0], rows[:, 1]
+    for minute in range(0, 95 * 60, 7):
+        floor = forecast_tasks(rule, hourly, 60.0 * minute)
+        expected = apply_forecast(ScalableTarget(2, 9), rule, floor).min_capacity
+        assert minimum[np.searchsorted(starts, minute, side="right") - 1] == expected
 
 
 def test_a_sweep_moves_every_unknown(days: History, service: ServiceModel):

@@ -1,4 +1,4 @@
-"""Alarm evaluation against AWS's own tables, then its invariants."""
+"""Alarm evaluation beyond AWS's own tables (see test_documentation), and its invariants."""
 
 import math
 
@@ -10,12 +10,10 @@ from runbook.scaling.alarms import (
     AlarmRule,
     evaluate_alarm,
     evaluation_range,
-    minimum_samples,
 )
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.semantics import Semantics
 
-RETAIN = "retain"
 MODES = ("missing", "ignore", "breaching", "notBreaching")
 INSUFFICIENT = "INSUFFICIENT_DATA"
 
@@ -26,63 +24,6 @@ def points(drawing: str) -> list[float | None]:
     return [values[letter] for letter in drawing.split()]
 
 
-# CloudWatch user guide, "How alarm state is evaluated when data is missing": both tables.
-THREE_OF_THREE = [
-    ("0 - X - X", 0, ("OK", "OK", "OK", "OK")),
-    ("0 - - - -", 2, ("OK", "OK", "OK", "OK")),
-    ("- - - - -", 3, (INSUFFICIENT, RETAIN, "ALARM", "OK")),
-    ("0 X X - X", 0, ("ALARM", "ALARM", "ALARM", "ALARM")),
-    ("- - X - -", 2, ("ALARM", RETAIN, "ALARM", "OK")),
-]
-TWO_OF_THREE = [
-    ("0 - X - X", 0, ("ALARM", "ALARM", "ALARM", "ALARM")),
-    ("0 0 X 0 X", 0, ("ALARM", "ALARM", "ALARM", "ALARM")),
-    ("0 - X - -", 1, ("OK", "OK", "ALARM", "OK")),
-    ("- - - - 0", 2, ("OK", "OK", "ALARM", "OK")),
-    ("- - - X -", 2, ("ALARM", RETAIN, "ALARM", "OK")),
-]
-# Earlier editions of the same page have these rows too (2018 and 2019).
-EARLIER_THREE_OF_THREE = [
-    ("- - - - X", 2, (INSUFFICIENT, RETAIN, "ALARM", "OK")),
-    ("X - - - -", 2, ("ALARM", RETAIN, "ALARM", "OK")),
-]
-TABLE = [
-    (needed, drawing, filled, mode, expected)
-    for needed, rows in ((3, THREE_OF_THREE), (2, TWO_OF_THREE), (3, EARLIER_THREE_OF_THREE))
-    for drawing, filled, states in rows
-    for mode, expected in zip(MODES, states, strict=True)
-]
-
-
-@pytest.mark.parametrize("previous", ["OK", "ALARM", INSUFFICIENT])
-@pytest.mark.parametrize(("needed", "drawing", "filled", "mode", "expected"), TABLE)
-def test_aws_tables(needed, drawing, filled, mode, expected, previous):
-    rule = AlarmRule("GreaterThanThreshold", 50.0, 3, needed, mode)
-    decision = evaluate_alarm(rule, points(drawing), previous)
-    assert decision.state == (previous if expected == RETAIN else expected)
-    assert decision.filled == filled
-    assert decision.retained == (expected == RETAIN)
-
-
-@pytest.mark.parametrize(
-    ("drawing", "state"),
-    [
-        # "the alarm does not go immediately into ALARM state when the data is either ..."
-        ("- - - - X", INSUFFICIENT),
-        ("- - - X -", INSUFFICIENT),
-        # "... and causes the data to be"
-        ("- - - X 0", "OK"),
-        ("- - X - 0", "OK"),
-        ("- - X - -", "ALARM"),
-        ("- X X - -", "ALARM"),
-    ],
-)
-def test_premature_alarm_of_three_of_three(drawing, state):
-    decision = evaluate_alarm(AlarmRule("GreaterThanThreshold", 50.0, 3), points(drawing))
-    assert decision.state == state
-    assert decision.premature == (state == "ALARM")
-
-
 @pytest.mark.parametrize(
     ("choice", "state"),
     [("INSUFFICIENT_DATA", INSUFFICIENT), ("OK", "OK"), ("retain", "ALARM")],
@@ -91,21 +32,6 @@ def test_young_breaching_points_follow_the_named_choice(choice, state):
     rule = AlarmRule("GreaterThanThreshold", 50.0, 3)
     semantics = Semantics(few_breaching_state=choice)
     assert evaluate_alarm(rule, points("- - - - X"), "ALARM", semantics=semantics).state == state
-
-
-def test_figure_of_the_user_guide():
-    """The figure of "Evaluating an alarm": threshold 3, 3 of 3.
-
-    Periods three to five are above the threshold, the sixth dips, the ninth is above once.
-    """
-    rule = AlarmRule("GreaterThanThreshold", 3.0, 3)
-    values = [1.0, 2.0, 4.0, 5.0, 4.0, 2.0, 1.0, 2.0, 4.0, 2.0]
-    states = []
-    state = INSUFFICIENT
-    for end in range(3, len(values) + 1):
-        state = evaluate_alarm(rule, values[:end], state).state
-        states.append(state)
-    assert states == ["OK", "OK", "ALARM", "OK", "OK", "OK", "OK", "OK"]
 
 
 @pytest.mark.parametrize(
@@ -175,13 +101,6 @@ def test_the_decision_tells_what_it_rests_on():
 def test_reasons(mode, data, reason):
     rule = AlarmRule("GreaterThanThreshold", 50.0, 3, treat_missing_data=mode)
     assert evaluate_alarm(rule, data, "OK").reason == reason
-
-
-@pytest.mark.parametrize(
-    ("percentile", "samples"), [(95.0, 200.0), (99.0, 1000.0), (50.0, 20.0), (10.0, 100.0)]
-)
-def test_samples_a_percentile_needs(percentile, samples):
-    assert minimum_samples(percentile) == pytest.approx(samples)
 
 
 def test_few_samples_keep_the_state_only_when_told_to_ignore():
