@@ -62,24 +62,24 @@ image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BAS
 push: $(READY) ## Send the image to an environment's registry: make push ENV=dev [TARGET=runbook]
 	$(BIN)/runbook image push --env $(or $(ENV),local) --target $(or $(TARGET),service) $(if $(DRY_RUN),--dry-run)
 
-# The verbs of an environment: ENV=dev, and NAME=... where a change is meant. DRY_RUN=1 says what
-# would be done and does nothing. Each is the `runbook` command of the same name.
+# The verbs of an environment: ENV=dev, and NAME=... where a change is meant. LAYERS="registry data"
+# names some layers only. DRY_RUN=1 says what would be done and does nothing. Each is the `runbook` command of the same name.
 DRY  = $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 WHERE = $(or $(ENV),$(error which environment? ENV=local, say))
 WHAT = $(or $(NAME),$(error which change? NAME=..., a name of your choice))
 GIVEN = $(if $(DIGEST),--approve $(DIGEST)) $(DRY)
 
 create: $(READY) ## Create the missing stacks: make create ENV=... [DIGEST=...] [IMAGE=...]
-	@$(BIN)/runbook create $(WHERE) $(if $(IMAGE),--image $(IMAGE)) $(GIVEN)
+	@$(BIN)/runbook create $(WHERE) $(LAYERS) $(if $(IMAGE),--image $(IMAGE)) $(GIVEN)
 
 change: $(READY) ## Review what would change: make change ENV=... NAME=... [IMAGE=...]
-	@$(BIN)/runbook change $(WHERE) $(WHAT) $(if $(IMAGE),--image $(IMAGE)) $(DRY)
+	@$(BIN)/runbook change $(WHERE) $(WHAT) $(LAYERS) $(if $(IMAGE),--image $(IMAGE)) $(DRY)
 
 approve: $(READY) ## Execute exactly that: make approve ENV=... NAME=...
 	@$(BIN)/runbook approve $(WHERE) $(WHAT) $(if $(DIGEST),--digest $(DIGEST)) $(DRY)
 
 delete: $(READY) ## Delete an environment's stacks: make delete ENV=... [DIGEST=...]
-	@$(BIN)/runbook delete $(WHERE) $(GIVEN)
+	@$(BIN)/runbook delete $(WHERE) $(LAYERS) $(GIVEN)
 
 outputs: $(READY) ## Every output as JSON, with ServiceUrl
 	@$(BIN)/runbook outputs $(WHERE) $(DRY)
@@ -88,7 +88,7 @@ status: $(READY) ## Every stack's status
 	@$(BIN)/runbook status $(WHERE) $(DRY)
 
 diff: $(READY) ## Configuration against deployed; exit code 1 when they differ
-	@$(BIN)/runbook diff $(WHERE) $(DRY)
+	@$(BIN)/runbook diff $(WHERE) $(LAYERS) $(DRY)
 
 drift: $(READY) ## What was changed by hand; exit code 1 when anything was
 	@$(BIN)/runbook drift $(WHERE) $(DRY)

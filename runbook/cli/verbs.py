@@ -38,25 +38,30 @@ _approve = click.option("--approve", default="", metavar="DIGEST", help="Digest 
 
 @click.command()
 @_environment
+@_layers
 @_image
 @_approve
 @_dry_run
 @json_option
-def create(env: str, image: str, approve: str, dry_run: bool, as_json: bool) -> None:
+def create(
+    env: str, layers: tuple[str, ...], image: str, approve: str, dry_run: bool, as_json: bool
+) -> None:
     """Create the environment's missing stacks, layer after layer, and see the service answer.
 
     What exists and would change is left to `change` and `approve`. Started again, it goes on
-    where it stopped. Outside `local` it needs --approve with the digest that it shows.
+    where it stopped. Outside `local` it needs --approve with the digest that it shows. With
+    LAYERS only those: `create dev registry` makes the place for a first image.
     """
     environment = load_environment(env)
-    with _proposal(environment, image) as (proposed, chosen):
-        review = stacks.plan_changes(proposed)
+    with _proposal(environment, image, layers) as (proposed, chosen):
+        review = stacks.plan_changes(proposed, layers or None)
     _require_new(review)
+    again = _create_command(environment, review, layers)
     if dry_run:
         _emit_review(review, as_json)
-        say(f"Dry run: nothing was changed. Next: {_create_command(environment, review)}")
+        say(f"Dry run: nothing was changed. Next: {again}")
         return
-    _refuse_unapproved(environment, review, approve)
+    _refuse_unapproved(environment, review, approve, again)
     delivery = deliver(
         environment, review, chosen, allowed=review.destructive, on_event=_event, tell=say
     )
@@ -85,7 +90,7 @@ def change(
     Nothing of the environment is changed. A dry run does not keep it either.
     """
     environment = load_environment(env)
-    with _proposal(environment, image) as (proposed, _):
+    with _proposal(environment, image, layers) as (proposed, _):
         review = stacks.plan_changes(proposed, layers or None)
     _emit_review(review, as_json)
     if review.empty:
@@ -126,7 +131,8 @@ def approve(
     kept = changes.load(_root(environment, runs_dir), env, name)
     if digest:
         require_approval(environment, kept.review, digest)
-    with _proposal(environment, kept.image) as (proposed, chosen):
+    reviewed = [item.layer for item in kept.review.layers]
+    with _proposal(environment, kept.image, reviewed) as (proposed, chosen):
         require_unaltered(proposed, kept.review)
         changes.require_fresh(proposed, kept)
     if dry_run:
@@ -199,12 +205,16 @@ def unlock(env: str, force: bool, dry_run: bool) -> None:
 
 
 @contextlib.contextmanager
-def _proposal(environment: Environment, image: str) -> Iterator[tuple[Environment, Release]]:
-    """The environment as it would be with that image, on a copy."""
-    chosen = release.choose(environment, image)
+def _proposal(
+    environment: Environment, image: str, layers: Sequence[str]
+) -> Iterator[tuple[Environment, Release | None]]:
+    """The environment as it would be with that image, on a copy; without one if none is needed."""
+    wanted = not layers or release.LAYER in layers
+    chosen = release.choose(environment, image) if wanted else None
     with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
         proposed = stacks.proposed_copy(environment, Path(folder))
-        chosen.write(proposed)
+        if chosen is not None:
+            chosen.write(proposed)
         yield proposed, chosen
 
 
@@ -219,18 +229,18 @@ def _require_new(review: Review) -> None:
         )
 
 
-def _refuse_unapproved(environment: Environment, review: Review, digest: str) -> None:
+def _refuse_unapproved(environment: Environment, review: Review, digest: str, command: str) -> None:
     try:
         require_approval(environment, review, digest)
     except ApprovalMissing as closed:
         click.echo(display.review_text(review))
-        command = _create_command(environment, review)
         raise ApprovalMissing(closed.what, closed.why, f"read the plan, then: {command}") from None
 
 
-def _create_command(environment: Environment, review: Review) -> str:
+def _create_command(environment: Environment, review: Review, layers: Sequence[str]) -> str:
+    only = f' LAYERS="{" ".join(layers)}"' if layers else ""
     approval = "" if environment.is_local else f" DIGEST={review.short_digest}"
-    return f"make create ENV={environment.name}{approval}"
+    return f"make create ENV={environment.name}{only}{approval}"
 
 
 def _root(environment: Environment, runs_dir: Path | None) -> Path:
@@ -250,11 +260,12 @@ def _emit_delivery(delivery: Delivery, as_json: bool) -> None:
     data = {
         "verdict": "pass" if changed else "no_change",
         "outcomes": [asdict(item) for item in delivery.outcomes],
-        "answer": asdict(delivery.answer),
+        "answer": asdict(delivery.answer) if delivery.answer else None,
     }
     emit(data, as_json, lambda: _outcome_table(delivery.outcomes))
     answer = delivery.answer
-    say(f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms.")
+    if answer:
+        say(f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms.")
     if not changed:
         say("no_change: everything is as configured.")
 

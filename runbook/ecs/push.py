@@ -15,7 +15,7 @@ from runbook.ecs.dockerfile import Target, built
 from runbook.ecs.engine import Engine
 from runbook.ecs.image import publish
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, InputInvalid
+from runbook.errors import AwsCallFailed, InputInvalid, StackNotFound
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,14 @@ def plan(environment: Environment, target: Target, engine: Engine) -> Push:
 
     Raises StackNotFound when there is no registry yet, InputInvalid when nothing is built.
     """
-    found = outputs(environment, "registry")
+    try:
+        found = outputs(environment, "registry")
+    except StackNotFound as error:
+        raise StackNotFound(
+            f"{environment.name} has no registry to send an image to",
+            "its stack does not exist yet",
+            f"create it first: make create ENV={environment.name} LAYERS=registry",
+        ) from error
     own = target.capitalize()
     name = built(environment, target, engine)
     tag = name.rpartition(":")[2]

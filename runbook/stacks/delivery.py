@@ -14,28 +14,26 @@ from runbook.stacks import explain, restore
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.lock import held
-from runbook.stacks.release import Release, roll_out
+from runbook.stacks.release import LAYER, Release, roll_out
 from runbook.stacks.review import Review
 
 #: What is asked of the service when a deployment is done.
 SMOKE_PATH = "/products"
-_SERVICE = "service"
-
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was done, and what the service answered then."""
+    """What was done, and what the service answered then; None while there is no service."""
 
     outcomes: tuple[LayerOutcome, ...]
-    answer: Answer
+    answer: Answer | None
 
 
 def deliver(
     environment: Environment,
     review: Review,
-    release: Release,
+    release: Release | None,
     *,
     allowed: frozenset[tuple[str, str]],
     smoke_path: str = SMOKE_PATH,
@@ -44,6 +42,8 @@ def deliver(
     tell: Tell = print,
 ) -> Delivery:
     """Apply what was reviewed and see the service answer, under the environment's lock.
+
+    `release` is None for a review without the service's layer.
 
     When a changed service does not become stable or does not answer, its stack gets its former
     template and parameters back, so the former task definition's content, and its
@@ -54,17 +54,18 @@ def deliver(
     Raises StackFailed, saying what was put back, and what `roll_out` raises.
     """
     with held(environment, tell=tell):
-        before = restore.take(environment, _SERVICE)
+        before = restore.take(environment, LAYER)
         undo = explain.undo_hint(environment.name, service_existed=before is not None)
         try:
             outcomes = roll_out(environment, review, release, allowed=allowed, on_event=on_event)
         except StackFailed:
             tell(undo)
             raise
+        no_service = before is None and release is None
         try:
-            answer = check(environment, smoke_path, smoke_timeout_s, tell)
+            answer = None if no_service else check(environment, smoke_path, smoke_timeout_s, tell)
         except RunbookError as error:
-            changed = any(o.layer == _SERVICE and o.result == "updated" for o in outcomes)
+            changed = any(o.layer == LAYER and o.result == "updated" for o in outcomes)
             if before is None or not changed:
                 raise StackFailed(
                     f"The service of {environment.name} does not work",

@@ -21,6 +21,7 @@ from runbook.ecs.image import published
 from runbook.environment import Environment, load_environment
 from runbook.errors import GuardRefused, InputInvalid, RunbookError, StackNotFound
 from runbook.stacks import lock
+from runbook.stacks.service_image import push_it
 
 #: CloudFront takes its certificate and its firewall from here, whatever the environment's region.
 GLOBAL_REGION = "us-east-1"
@@ -116,24 +117,25 @@ def require_account(environment: Environment, pinned: str, caller: str) -> None:
 
 def require_image(environment: Environment, reference: str) -> None:
     """The image is named by digest and there. Raises GuardRefused."""
-    push = f"make image, make push ENV={environment.name}"
     if not reference.startswith("@sha256:"):
         raise GuardRefused(
             f"The service of {environment.name} is not deployed from {reference or 'no image'}",
             "only a digest means the same image for ever",
-            f"name one (@sha256:...), or push one: {push}",
+            f"name one (@sha256:...), or push one: {push_it(environment)}",
         )
     try:
         there = published(environment, reference)
     except (StackNotFound, InputInvalid) as error:
         raise GuardRefused(
-            f"Image {reference} cannot be looked up", str(error), "deploy the registry first"
+            f"Image {reference} cannot be looked up",
+            str(error),
+            f"make create ENV={environment.name} LAYERS=registry",
         ) from error
     if not there:
         raise GuardRefused(
             f"Image {reference} is not in the registry of {environment.name}",
             "the service could not start from it",
-            f"push it: {push}",
+            f"push it: {push_it(environment)}",
         )
 
 

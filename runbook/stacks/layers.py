@@ -115,17 +115,21 @@ def load_layers(
             )
             plan = SceptrePlan(context)
             plan.resolve("launch")
-            layers = [_layer(stack, lookup) for stack in plan]
+            found = {stack.name.rpartition("/")[2]: stack for stack in plan}
+            _require_known(names, list(found))
+            layers = [
+                _layer(stack, lookup)
+                for name, stack in found.items()
+                if names is None or name in names
+            ]
         except (SceptreException, TemplateError, OSError, KeyError, ValueError) as error:
             raise InputInvalid(
                 f"The stacks of {environment.name} cannot be read",
                 f"{type(error).__name__}: {error}",
                 f"mend {environment.sceptre_dir / 'config' / environment.name}",
             ) from error
-    _require_known(names, [layer.name for layer in layers])
     order = {name: index for index, name in enumerate(LAYERS)}
-    ordered = _launch_order(layers, order)
-    return tuple(layer for layer in ordered if names is None or layer.name in names)
+    return tuple(_launch_order(layers, order))
 
 
 def _require_known(names: Sequence[str] | None, known: Sequence[str]) -> None:
@@ -137,9 +141,13 @@ def _require_known(names: Sequence[str] | None, known: Sequence[str]) -> None:
 
 
 def _launch_order(layers: Sequence[Layer], preferred: Mapping[str, int]) -> Iterator[Layer]:
-    """Dependencies first; among layers that could go now, the usual order of the layers."""
+    """Dependencies first; among layers that could go now, the usual order of the layers.
+
+    What a layer depends on outside of these does not count.
+    """
     waiting = sorted(layers, key=lambda layer: (preferred.get(layer.name, 99), layer.name))
-    done: set[str] = set()
+    done = {name for layer in layers for name in layer.depends_on}
+    done -= {layer.name for layer in layers}
     while waiting:
         layer = next(item for item in waiting if done.issuperset(item.depends_on))
         waiting.remove(layer)

@@ -18,9 +18,17 @@ from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome, apply
 from runbook.stacks.review import Review
-from runbook.stacks.service_image import TAG, runs_processes, source_image, source_reference
+from runbook.stacks.service_image import (
+    TAG,
+    push_it,
+    runs_processes,
+    source_image,
+    source_reference,
+)
 
-_SERVICE, _REGISTRY, _PARAMETER = "service", "registry", "ImageReference"
+#: The layer that runs the image.
+LAYER = "service"
+_REGISTRY, _PARAMETER = "registry", "ImageReference"
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Release:
 
         An image built here is named by `!service_image`, too: then the file stays as it is.
         """
-        path = config_file(environment, _SERVICE)
+        path = config_file(environment, LAYER)
         if self.image is not None and read_parameter(path, _PARAMETER) == TAG:
             return False
         return write_parameter(path, _PARAMETER, self.reference)
@@ -65,16 +73,15 @@ def choose(environment: Environment, given: str = "") -> Release:
     if runs_processes(environment):
         image = source_image(environment)
         return Release(image.reference, image)
-    configured = read_parameter(config_file(environment, _SERVICE), _PARAMETER)
+    configured = read_parameter(config_file(environment, LAYER), _PARAMETER)
     if configured == TAG:
         return Release(source_reference(environment), None)
     if not configured:
         raise InputInvalid(
             f"{environment.name} has no image to run",
-            f"{config_file(environment, _SERVICE)} names none and none is given",
-            "docker build -t IMAGE . && docker push IMAGE to the repository that "
-            f"`runbook stacks outputs {environment.name} registry` names, "
-            "then run this with -p image=@sha256:DIGEST",
+            f"{config_file(environment, LAYER)} names none and none is given",
+            f"{push_it(environment)}, and give what that prints: "
+            "IMAGE=@sha256:... (a notebook: -p image=@sha256:...)",
         )
     return Release(_by_digest(environment, configured), None)
 
@@ -92,7 +99,7 @@ def _by_digest(environment: Environment, reference: str) -> str:
         raise InputInvalid(
             f"Image {reference} is not in the registry of {environment.name}",
             str(error),
-            "push it first, or name one that is there with -p image=@sha256:DIGEST",
+            f"push it first: {push_it(environment)}; or name one that is there: @sha256:...",
         ) from error
     return f"@{found['imageDetails'][0]['imageDigest']}"
 
@@ -100,7 +107,7 @@ def _by_digest(environment: Environment, reference: str) -> str:
 def roll_out(
     environment: Environment,
     review: Review,
-    release: Release,
+    release: Release | None,
     *,
     allowed: frozenset[tuple[str, str]],
     on_event: OnEvent | None = None,
@@ -110,7 +117,8 @@ def roll_out(
     Raises InputInvalid when an image that was not built here is missing from the registry,
     and what `apply` raises.
     """
-    release.write(environment)
+    if release is not None:
+        release.write(environment)
     names = [item.layer for item in review.layers]
     until = names.index(_REGISTRY) + 1 if _REGISTRY in names else 0
 
@@ -118,12 +126,12 @@ def roll_out(
         return apply(environment, review, layers=layers, allowed=allowed, on_event=on_event)
 
     first = run(names[:until])
-    if release.image is not None:
+    if release is not None and release.image is not None:
         publish(environment, release.image)
-    elif not published(environment, release.reference):
+    elif release is not None and not published(environment, release.reference):
         raise InputInvalid(
             f"Image {release.reference} is not in the registry",
             "the service could not start from it",
-            "push it first, or name one that is there with -p image=@sha256:DIGEST",
+            f"push it first: {push_it(environment)}; or name one that is there: @sha256:...",
         )
     return first + run(names[until:])

@@ -75,7 +75,7 @@ def source_reference(environment: Environment) -> str:
         raise InputInvalid(
             f"{environment.name} has no image to run",
             "its registry does not exist yet",
-            f"create it: cd sceptre && sceptre launch {environment.name}/registry.yaml",
+            f"make create ENV={environment.name} LAYERS=registry, then {push_it(environment)}",
         ) from error
     wanted = content_tag(environment.project, "service")
     try:
@@ -98,10 +98,15 @@ def source_reference(environment: Environment) -> str:
         raise InputInvalid(
             f"{environment.name} has no image of this source to run",
             f"{registry['RepositoryUri']} has no tag {wanted}-*",
-            f"make image && make push ENV={environment.name}",
+            push_it(environment),
         )
     # The same source on several bases: the newest.
     return f"@{max(found)[1]}"
+
+
+def push_it(environment: Environment) -> str:
+    """The commands that put the image of the source into the registry."""
+    return f"make image && make push ENV={environment.name}"
 
 
 def _environment_of(stack: str) -> Environment:

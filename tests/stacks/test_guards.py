@@ -112,5 +112,5 @@ def test_without_a_registry_the_order_is_named(
         raise error
 
     monkeypatch.setattr(guards, "published", published)
-    with pytest.raises(GuardRefused, match="deploy the registry first"):
+    with pytest.raises(GuardRefused, match="make create ENV=dev LAYERS=registry"):
         guards.require_image(dev, "@sha256:ab")

@@ -45,3 +45,11 @@ def test_a_broken_configuration_is_an_error_with_its_place(
     (environment.sceptre_dir / "config/local/network.yaml").write_text(text)
     with pytest.raises(InputInvalid, match="The stacks of local cannot be read"):
         load_layers(environment)
+
+
+def test_of_layers_that_are_named_only_those_are_read(environment: Environment) -> None:
+    broken = environment.sceptre_dir / "config/local/service.yaml"
+    broken.write_text(broken.read_text() + "  Image: !service_image\n")
+    assert [layer.name for layer in load_layers(environment, ["network"])] == ["network"]
+    with pytest.raises(InputInvalid, match="Layer 'netwrok' not found: there are network, service"):
+        load_layers(environment, ["netwrok"])

@@ -80,7 +80,9 @@ def test_elsewhere_the_configuration_or_the_caller_names_the_image(
         configured.sceptre_dir / "config" / "local"
     )
     dev = replace(configured, name="dev")
-    with pytest.raises(InputInvalid, match=r"dev has no image to run.*docker build"):
+    with pytest.raises(
+        InputInvalid, match=r"dev has no image to run.*make image && make push ENV=dev"
+    ):
         release.choose(dev)
     Release("@sha256:ab", None).write(dev)
     assert release.choose(dev).reference == "@sha256:ab"

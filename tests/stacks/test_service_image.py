@@ -109,7 +109,7 @@ def test_without_a_registry_it_says_how_to_make_one(
         raise StackNotFound("a", "b", "c")
 
     monkeypatch.setattr(service_image, "outputs", nothing)
-    with pytest.raises(InputInvalid, match=r"sceptre launch dev/registry\.yaml"):
+    with pytest.raises(InputInvalid, match="make create ENV=dev LAYERS=registry"):
         service_image.source_reference(dev)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 
 from runbook import aws
+from runbook.ecs.dockerfile import content_tag
+from runbook.ecs.image import build, publish
 from runbook.environment import Environment, load_environment
 from runbook.stacks.lock import held
 
@@ -167,6 +171,33 @@ def test_between_machines_a_parameter_is_the_lock(
         assert "dev is locked" in said
     ssm = aws.client(dev, "ssm")
     assert not ssm.describe_parameters()["Parameters"], "and it is free afterwards"
+
+
+def test_a_first_deployment_begins_with_an_empty_registry(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By this name it is not known as the local region: images are not made on the spot.
+    endpoint = project.state()["endpoint_url"].replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+
+    refused = project.run("create", "dev")
+    assert refused.code == 2
+    assert "make create ENV=dev LAYERS=registry, then make image && make push" in refused.err
+    gate = project.run("create", "dev", "registry")
+    assert gate.code == 1
+    digest = re.findall(r"make create ENV=dev LAYERS=\"registry\" DIGEST=(\w+)", gate.err)[0]
+    stale = project.run("create", "dev", "registry", "--approve", "0" * len(digest))
+    assert stale.code == 1
+    assert project.run("create", "dev", "registry", "--approve", digest).code == 0
+
+    dev = load_environment("dev", project.root)
+    tag = f"{content_tag(dev.project, 'service')}-base"
+    publish(dev, dataclasses.replace(build(dev.project / "app"), tag=tag))
+    ready = project.run("create", "dev", "--dry-run")
+    assert ready.code == 0, ready.err
+    assert "make create ENV=dev DIGEST=" in ready.err
 
 
 @pytest.mark.scenario

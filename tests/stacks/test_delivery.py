@@ -1,0 +1,113 @@
+"""What a deployment does around applying the change: smoke test, going back, saying how to undo."""
+
+from typing import Any
+
+import pytest
+
+from runbook.ecs.smoke import Answer
+from runbook.environment import Environment
+from runbook.errors import AwsCallFailed, StackFailed
+from runbook.stacks import delivery
+from runbook.stacks.launch import LayerOutcome
+from runbook.stacks.release import Release
+from runbook.stacks.review import Review
+
+REVIEW = Review("local", (), "d" * 64)
+RELEASE = Release("@sha256:ab", None)
+ANSWER = Answer("http://x/products", 200, 3.0, 10)
+UPDATED = LayerOutcome("service", "shop-local-service", "updated", 1)
+
+
+class Stage:
+    """What `deliver` finds before, what rolling out gives, and what the service answers."""
+
+    def __init__(self) -> None:
+        self.before: object | None = object()
+        self.outcome: LayerOutcome | Exception = UPDATED
+        self.answers: list[Answer | Exception] = [ANSWER]
+        self.happened: list[str] = []
+        self.told: list[str] = []
+
+    def roll_out(self, *_: Any, **__: Any) -> tuple[LayerOutcome, ...]:
+        self.happened.append("roll out")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return (self.outcome,)
+
+    def check(self, *_: Any) -> Answer:
+        self.happened.append("ask")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def deliver(self, environment: Environment, release: Release | None = RELEASE) -> Any:
+        return delivery.deliver(
+            environment, REVIEW, release, allowed=frozenset(), tell=self.told.append
+        )
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage()
+    monkeypatch.setattr(delivery, "roll_out", made.roll_out)
+    monkeypatch.setattr(delivery, "check", made.check)
+    monkeypatch.setattr(delivery.restore, "take", lambda environment, layer: made.before)
+    monkeypatch.setattr(
+        delivery.restore, "restore", lambda *_, **__: made.happened.append("restore")
+    )
+    return made
+
+
+def test_what_answers_stays_and_one_is_told_how_to_undo_it(
+    environment: Environment, stage: Stage
+) -> None:
+    assert stage.deliver(environment).answer == ANSWER
+    assert stage.happened == ["roll out", "ask"]
+    assert stage.told[0].startswith("To undo: runbook run 90_rollback --env local")
+
+
+def test_nothing_changed_is_nothing_to_undo(environment: Environment, stage: Stage) -> None:
+    stage.outcome = LayerOutcome("service", "s", "no_change", 0)
+    stage.deliver(environment)
+    assert stage.told == []
+
+
+def test_a_version_that_does_not_answer_goes(environment: Environment, stage: Stage) -> None:
+    stage.answers = [AwsCallFailed("It is silent", "503", "look"), ANSWER]
+    with pytest.raises(StackFailed, match="was undone: It is silent: 503"):
+        stage.deliver(environment)
+    assert stage.happened == ["roll out", "ask", "restore", "ask"]
+
+
+@pytest.mark.parametrize("why", ["first", "other layer"])
+def test_without_a_version_to_go_back_to_it_says_so(
+    environment: Environment, stage: Stage, why: str
+) -> None:
+    stage.answers = [AwsCallFailed("It is silent", "503", "look")]
+    if why == "first":
+        stage.before = None
+    else:
+        stage.outcome = LayerOutcome("network", "n", "updated", 1)
+    with pytest.raises(StackFailed, match="no other version to go back to"):
+        stage.deliver(environment)
+    assert "restore" not in stage.happened
+
+
+def test_a_failed_layer_is_not_asked_and_one_is_told_how_to_undo_the_others(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.before, stage.outcome = None, StackFailed("Layer data failed", "no", "mend it")
+    with pytest.raises(StackFailed, match="Layer data failed"):
+        stage.deliver(environment)
+    assert stage.happened == ["roll out"]
+    assert stage.told[0].startswith("To undo: make delete ENV=local")
+
+
+def test_layers_below_a_service_that_is_not_there_yet_have_nobody_to_ask(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.before, stage.outcome = None, LayerOutcome("registry", "r", "created", 2)
+    assert stage.deliver(environment, release=None).answer is None
+    assert stage.happened == ["roll out"]
+    assert stage.told
