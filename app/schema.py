@@ -38,13 +38,14 @@ def migrate(store: Store) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The version found; None for an empty database."""
+    """The version found, by its record or by the tables; None for an empty database."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" in tables:
         found: str | None = connection.exec_driver_sql(
             "SELECT version_num FROM alembic_version"
         ).scalar_one_or_none()
-        return found
+        if found:
+            return found
     ours = {"product", "order", "user", "catalogue_seed"}
     if ours <= tables:
         return _UNVERSIONED

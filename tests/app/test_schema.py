@@ -32,6 +32,15 @@ ENTRIES = (
     "INSERT INTO \"order\" VALUES ('o', 'p', 2)",
 )
 
+# The versions began after roles did: stores that `create_all` made meanwhile hold all of that.
+ROLES = (
+    "ALTER TABLE \"user\" ADD COLUMN role VARCHAR DEFAULT 'user' NOT NULL",
+    'ALTER TABLE product ADD COLUMN owner_id VARCHAR REFERENCES "user" (id) ON DELETE SET NULL',
+    'ALTER TABLE "order" ADD COLUMN user_id VARCHAR REFERENCES "user" (id) ON DELETE SET NULL',
+    'CREATE INDEX ix_order_user_id ON "order" (user_id)',
+)
+VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+
 
 @pytest.fixture
 def store(store_url):
@@ -90,9 +99,25 @@ def test_from_nothing_to_the_models_and_again(store):
     assert _rows(store, "SELECT version_num FROM alembic_version") == [(REVISION,)]
 
 
-def test_what_was_made_before_there_were_versions_is_brought_on_with_its_entries(store):
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), id="before roles"),
+        pytest.param(ROLES, id="with roles"),
+        pytest.param(ROLES[:1], id="halfway"),
+        pytest.param(ROLES[:-1], id="but for the index"),
+        pytest.param((VERSION_TABLE,), id="version not recorded"),
+        pytest.param(
+            (*ROLES, VERSION_TABLE, "INSERT INTO alembic_version VALUES ('0001')"),
+            id="version recorded too low",
+        ),
+    ],
+)
+def test_what_was_made_before_there_were_versions_is_brought_on_with_its_entries(store, more):
     double = "DOUBLE" if store.is_sqlite else "DOUBLE PRECISION"
-    _execute(store, *(statement.format(double=double) for statement in UNVERSIONED), *ENTRIES)
+    _execute(store, *(statement.format(double=double) for statement in UNVERSIONED))
+    _execute(store, *ENTRIES, *more)
+    migrate(store)
     migrate(store)
     assert _differences_to_the_models(store) == []
     assert _references(store) == REFERENCES
@@ -101,6 +126,7 @@ def test_what_was_made_before_there_were_versions_is_brought_on_with_its_entries
         ("o", "p", 2, None)
     ]
     assert _rows(store, "SELECT name, owner_id FROM product") == [("Lamp", None)]
+    assert _rows(store, "SELECT version_num FROM alembic_version") == [(REVISION,)]
 
 
 def test_the_version_before_still_writes_to_the_schema(store):

@@ -1,4 +1,10 @@
-"""Who a user is, and whose a product or an order is; those from before are nobody's."""
+"""Who a user is, and whose a product or an order is; those from before are nobody's.
+
+Adds what is missing only: stores were made with some of this before the schema had versions.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,10 +16,18 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("user", sa.Column("role", sa.String(), nullable=False, server_default="user"))
-    _add_user_reference("product", "owner_id")
-    _add_user_reference("order", "user_id")
-    op.create_index("ix_order_user_id", "order", ["user_id"])
+    found = sa.inspect(op.get_bind())
+    if "role" not in _names(found.get_columns("user")):
+        op.add_column("user", sa.Column("role", sa.String(), nullable=False, server_default="user"))
+    for table, column in (("product", "owner_id"), ("order", "user_id")):
+        if column not in _names(found.get_columns(table)):
+            _add_user_reference(table, column)
+    if "ix_order_user_id" not in _names(found.get_indexes("order")):
+        op.create_index("ix_order_user_id", "order", ["user_id"])
+
+
+def _names(described: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {each["name"] for each in described}
 
 
 def _add_user_reference(table: str, column: str) -> None:
