@@ -1,8 +1,8 @@
 """How true the load driver's numbers are: `python bench/load.py`, about two minutes, idle machine.
 
-A server of its own answers each request after a drawn delay and keeps a log of when it got
-and answered each; it spins on a core, so that its log misses no wake-up. Against that log
-stand the driver, its Locust mode, wrk and hey (where installed) at the same rates: the
+A server of its own answers each request after a drawn delay and logs when the kernel had the
+request and when it answered; it spins on a core, so that answers wait for no wake-up. Against that
+log stand the driver, its Locust mode, wrk and hey (where installed) at the same rates: the
 achieved rate, p50, p95 and p99, and the CPU each tool spends on 1,000 requests. Then the
 server stands still for two seconds: who hides it?
 
@@ -19,6 +19,7 @@ import re
 import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 from runbook.load.plan import LoadPlan  # noqa: E402
 from runbook.load.run import run_driver  # noqa: E402
 from runbook.load.schedule import constant  # noqa: E402
+from runbook.load.stamped import StampedTransport, stamping  # noqa: E402
 
 PERCENTILES = (50, 95, 99)
 STALL_S = 2.0
@@ -50,10 +52,11 @@ class Server(asyncio.Protocol):
     random = np.random.default_rng(1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, StampedTransport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        came = time.monotonic()
+        came = self.transport.received_at_s
         delay = float(self.random.lognormal(np.log(_MEAN_DELAY_S), 0.4))
         asyncio.get_running_loop().call_later(delay, self._answer, came)
 
@@ -71,13 +74,20 @@ class Spinning(selectors.SelectSelector):
         return super().select(0)
 
 
+def _accept(loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+    sock, _ = listening.accept()
+    StampedTransport(loop, stamping(sock), Server())
+
+
 async def _serve(port: int, log: Path) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Server, "127.0.0.1", port, backlog=1024)
+    listening = socket.create_server(("127.0.0.1", port), backlog=1024)
+    listening.setblocking(False)
+    loop.add_reader(listening, _accept, loop, listening)
     done = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, done.set)
     loop.add_signal_handler(signal.SIGUSR1, time.sleep, STALL_S)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     await done.wait()
     np.save(log, np.array(Server.log))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
+
+from runbook.load.stamped import StampedTransport
 
 #: How a request without an HTTP status ended; negative so that it cannot be one.
 LOST, NOT_CONNECTED, OVERFLOW, TIMED_OUT, UNFINISHED = -1, -2, -3, -4, -5
@@ -27,9 +30,15 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time; `index` is the one in flight, or None."""
+    """Carries one request at a time; `index` is the one in flight, or None.
 
-    __slots__ = ("_buffer", "_chunked", "_closing", "_needed", "_owner", "index", "transport")
+    `answered_at_s` is when the end of the last answer arrived, on the monotonic clock.
+    """
+
+    __slots__ = (
+        "_buffer", "_chunked", "_closing", "_needed", "_owner", "answered_at_s", "index",
+        "transport",
+    )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -39,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._needed = -1
         self._chunked = False
         self._closing = False
+        self.answered_at_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -83,6 +93,10 @@ class Connection(asyncio.Protocol):
     def _complete(self, status: int) -> None:
         index, self.index = self.index, None
         assert index is not None
+        if isinstance(self.transport, StampedTransport):
+            self.answered_at_s = self.transport.received_at_s
+        else:
+            self.answered_at_s = time.monotonic()
         self._owner.answered(self, index, status, not self._closing)
 
     def _read_head(self, buffer: bytes) -> bool:

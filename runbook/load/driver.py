@@ -2,7 +2,8 @@
 
 Requests leave on their schedule whatever the answers do: an arrival takes an idle
 keep-alive connection or opens a new one and never waits for one. Latency counts from
-the intended start, so a stalled service cannot hide its stall. Runs as a process of its
+the intended start, so a stalled service cannot hide its stall, until the kernel had the answer
+(`runbook.load.stamped`), so a driver that reads late does not add to it. Runs as a process of its
 own, with the garbage collector off, on `select`, whose timers are ten times sharper than
 `epoll`'s here. Progress goes to stdout as JSON lines; SIGINT or SIGTERM ends the run
 early and keeps what was measured.
@@ -41,10 +42,13 @@ from runbook.load.plan import LoadPlan
 from runbook.load.process import emit, go_first
 from runbook.load.recording import write_results
 from runbook.load.schedule import arrivals
+from runbook.load.stamped import connect
 from runbook.load.tokens import log_in
 
 #: Sending this much early spares a timer round trip; far below anything measured.
 EARLY_S = 50e-6
+#: Timers are set ahead by what they are usually late, learnt in these steps up to this much.
+AHEAD_STEP_S, MOST_AHEAD_S = 2e-6, 300e-6
 SWEEP_INTERVAL_S = 0.1
 TICK_INTERVAL_S = 1.0
 LEAD_S = 0.2
@@ -76,6 +80,7 @@ class Driver:
         self._connecting: set[asyncio.Task[None]] = set()
         self._open = 0
         self._next = 0
+        self._ahead_s = 0.0
         self._failures = 0
         self._zero = 0.0
         self._edges = np.cumsum([0.0, *(segment.duration_s for segment in plan.segments)]).tolist()
@@ -89,7 +94,7 @@ class Driver:
 
     def answered(self, connection: Connection, index: int, status: int, reusable: bool) -> None:
         """Record an answer and keep the connection for the next arrival."""
-        self._finish(index, status)
+        self._finish(index, status, connection.answered_at_s)
         if reusable and connection.usable:
             self._idle.append(connection)
         elif connection.transport is not None:
@@ -105,8 +110,9 @@ class Driver:
 
     # -- dispatch
 
-    def _finish(self, index: int, status: int) -> None:
-        self._done_s[index] = time.monotonic() - self._zero
+    def _finish(self, index: int, status: int, at_s: float | None = None) -> None:
+        at_s = time.monotonic() if at_s is None else at_s
+        self._done_s[index] = max(at_s - self._zero, self._sent_s[index])
         self._status[index] = status
         self._failures += not 200 <= status < 400
         self._outstanding.pop(index, None)
@@ -149,9 +155,13 @@ class Driver:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.plan.timeout_s):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self), self._host, self._port, ssl=self._ssl
-                )
+                connection = Connection(self)
+                if self._ssl is None:
+                    await connect(self._host, self._port, connection)
+                else:
+                    await loop.create_connection(
+                        lambda: connection, self._host, self._port, ssl=self._ssl
+                    )
         except (OSError, TimeoutError):
             self._open -= 1
             if index is not None and index in self._outstanding:
@@ -170,6 +180,11 @@ class Driver:
             return
         due, count = self._due, len(self._due)
         now_s = time.monotonic() - self._zero
+        if self._next < count:
+            # The median wake-up comes late by what this learns to ask ahead.
+            late = now_s > due[self._next]
+            self._ahead_s += AHEAD_STEP_S if late else -AHEAD_STEP_S
+            self._ahead_s = min(max(self._ahead_s, 0.0), MOST_AHEAD_S)
         while self._next < count and due[self._next] <= now_s + EARLY_S:
             index = self._next
             self._next += 1
@@ -177,7 +192,7 @@ class Driver:
             now_s = time.monotonic() - self._zero
         if self._next < count:
             loop = asyncio.get_running_loop()
-            loop.call_at(self._zero + due[self._next], self._fire)
+            loop.call_at(self._zero + due[self._next] - self._ahead_s, self._fire)
 
     def _sweep(self) -> None:
         """Fail requests that have waited too long; the oldest come first."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import sys
 from typing import Any
 
 _PRIORITY = -10
+_PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
 def emit(event: str, **values: Any) -> None:
@@ -24,7 +26,11 @@ def go_first() -> None:
     """Ask for precedence over what is measured, as a driver on a machine of its own would have.
 
     Where all cores are busy a wake-up else waits for a slice of someone else's, about 3 ms.
-    Not every user may ask; then the recorded lag tells.
+    Not every user may ask; then the recorded lag tells. Linux rounds a process's timers by 50 us
+    unless told not to.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
