@@ -16,6 +16,8 @@ from runbook.stacks.effect import effect
 
 #: As many digits of a digest are shown, and enough to approve with.
 DIGEST_DIGITS = 16
+#: Types whose every change makes a new revision: a shout at each deployment is soon not heard.
+_REVISED = frozenset({"AWS::ECS::TaskDefinition"})
 
 
 class Approvable(Protocol):
@@ -106,7 +108,7 @@ class Review:
             (not change.stateful, _warning(layer.layer, change))
             for layer in self.layers
             for change in layer.changes
-            if change.destructive
+            if attention(change)
         ]
         return [text for _, text in sorted(found)]
 
@@ -176,7 +178,7 @@ def _layer_review(item: Mapping[str, Any]) -> LayerReview:
 
 def attention(change: Change) -> str:
     """The words shouted beside a change; empty for a harmless one."""
-    if not change.destructive:
+    if not change.destructive or (change.action == "Modify" and change.resource_type in _REVISED):
         return ""
     verb = "DELETED" if change.action == "Remove" else "REPLACED"
     maybe = "MAY BE " if change.replacement == "Conditional" else ""

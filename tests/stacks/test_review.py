@@ -8,9 +8,10 @@ import pytest
 
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
+from runbook.stacks.changesets import Change
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
-from runbook.stacks.review import require_approval
+from runbook.stacks.review import attention, require_approval
 from runbook.stacks.waiting import Waiter
 
 
@@ -76,6 +77,17 @@ def test_an_update_is_shown_with_diff_and_replacements_shouted(
     assert review.destructive == {("service", "Store")}
     assert "STATEFUL: REPLACED: service / Store" in review.warnings()[0]
     assert cloudformation.change_sets == {}, "a plan leaves no change set behind"
+
+
+def test_what_is_revised_by_every_change_is_shouted_only_when_it_goes() -> None:
+    def change(action: str, kind: str) -> Change:
+        return Change("X", kind, action, "True" if action == "Modify" else "")
+
+    revised = "AWS::ECS::TaskDefinition"
+    assert attention(change("Modify", revised)) == ""
+    assert attention(change("Remove", revised)) == "DELETED"
+    assert attention(change("Modify", "AWS::ECS::Service")) == "REPLACED"
+    assert change("Modify", revised).destructive, "one that was not shown still stops the run"
 
 
 def test_a_secret_parameter_is_never_written_down(
