@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,17 +85,20 @@ def revisions(environment: Environment) -> tuple[Revision, ...]:
         ) from error
 
 
-def choose(known: Sequence[Revision], number: int = 0) -> Revision:
-    """The revision of that number; for 0 the newest one before the current that differs from it.
+def choose(known: Sequence[Revision], number: int = 0, *, avoid: Collection[str] = ()) -> Revision:
+    """The revision of that number, or for 0 the newest one to go back to.
+
+    That one is older than the current content, which may run for the second time: what was left
+    for it is not gone back to. Nor are those whose ARN is to be avoided.
 
     Raises InputInvalid when there is none.
     """
     current = next(item for item in known if item.current)
-    earlier = [item for item in known if item.number < current.number]
+    oldest = min(item.number for item in known if same_content(item, current))
     if number:
         wanted = [item for item in known if item.number == number]
     else:
-        wanted = [item for item in earlier if not same_content(item, current)]
+        wanted = [item for item in known if item.number < oldest and item.arn not in avoid]
     if not wanted:
         have = ", ".join(str(item.number) for item in known)
         raise InputInvalid(
@@ -103,7 +106,7 @@ def choose(known: Sequence[Revision], number: int = 0) -> Revision:
             if number
             else "There is nothing to go back to",
             f"revision {current.number} runs; known are {have}",
-            "deploy what it should be: runbook run 10_deploy",
+            "deploy what it should be: runbook run 10_deploy; or name one: -p revision=NUMBER",
         )
     return wanted[0]
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 @dataclass(frozen=True)
 class StackEvent:
-    """One line of a stack's history. `at` is UTC; `reason` may be empty."""
+    """One line of a stack's history. `at` is UTC; `reason` and `physical_id` may be empty."""
 
     event_id: str
     at: datetime
@@ -21,6 +21,7 @@ class StackEvent:
     resource_type: str
     status: str
     reason: str
+    physical_id: str = ""
 
     @property
     def failed(self) -> bool:
@@ -102,4 +103,5 @@ def _event(item: dict[str, Any]) -> StackEvent:
         resource_type=item.get("ResourceType", ""),
         status=item.get("ResourceStatus", ""),
         reason=item.get("ResourceStatusReason", "") or "",
+        physical_id=item.get("PhysicalResourceId", "") or "",
     )
