@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,9 @@ def fit_usl(per_task_rps: Mapping[int, float]) -> Scalability | None:
     With two counts contention alone is fitted. All three numbers stay at zero or above, so
     tasks that carry more each in company show no contention rather than a negative one.
     """
+    # Imported here: a second that every notebook which only reads a curve would pay.
+    from scipy.optimize import nnls
+
     counts = sorted(per_task_rps)
     if len(counts) < 2:
         return None
