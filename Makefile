@@ -57,10 +57,10 @@ scenarios: $(READY) ## Long scenarios: the whole demo, judged
 	$(BIN)/pytest -q -m scenario
 
 image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BASE=NAME@sha256:...)
-	$(BIN)/runbook image build --target $(or $(TARGET),service) $(if $(BASE),--base $(BASE))
+	$(BIN)/runbook image build --target $(or $(TARGET),service) $(if $(BASE),--base $(BASE)) $(DRY)
 
 push: $(READY) ## Send the image to an environment's registry: make push ENV=dev [TARGET=runbook]
-	$(BIN)/runbook image push --env $(or $(ENV),local) --target $(or $(TARGET),service) $(if $(DRY_RUN),--dry-run)
+	$(BIN)/runbook image push --env $(or $(ENV),local) --target $(or $(TARGET),service) $(DRY)
 
 # The verbs of an environment: ENV=dev, and NAME=... where a change is meant. LAYERS="registry data"
 # names some layers only. DRY_RUN=1 says what would be done and does nothing. Each is the `runbook` command of the same name.
