@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 
 from local_region.alarms import AlarmEvaluator
 from local_region.autoscaling.records import Scope
 from local_region.context import RegionContext
+from local_region.repeating import Repeating
 from local_region.scaler import Scaler
 from local_region.seams import cloudwatch
 
-_log = logging.getLogger("local_region.control_loop")
 _SETTLE_EVERY_S = 0.5
 _FINEST_ALARM_S = 10
 """CloudWatch's shortest alarm period."""
@@ -25,7 +23,7 @@ def tick_end_s(now_s: float, delay_s: float, step_s: int) -> int:
     return math.floor((now_s - delay_s) / step_s) * step_s
 
 
-class ControlLoop:
+class ControlLoop(Repeating):
     """Evaluates alarms, lets the scaler act on them, and follows what it started."""
 
     def __init__(
@@ -36,22 +34,11 @@ class ControlLoop:
         clock: Callable[[], float] = time.time,
         scopes: Callable[[], set[Scope]] = cloudwatch.alarm_scopes,
     ) -> None:
+        super().__init__("alarms", context.stopping)
         self._context, self._evaluator, self._scaler = context, evaluator, scaler
         self._clock, self._scopes = clock, scopes
         self._step_s = math.gcd(context.settings.period_s, _FINEST_ALARM_S)
         self._done_s = self._end_s()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="region-alarms", daemon=True)
-
-    def start(self) -> None:
-        """Begin with the next period's end."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """End after the tick under way; idempotent."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
 
     def step(self) -> None:
         """What is to be done now: settle, and a tick if a period has ended since the last one.
@@ -70,11 +57,7 @@ class ControlLoop:
     def _end_s(self) -> int:
         return tick_end_s(self._clock(), self._context.settings.publish_delay_s, self._step_s)
 
-    def _run(self) -> None:
-        while not self._stop.is_set() and not self._context.stopping.is_set():
-            try:
-                self.step()
-            except Exception:
-                _log.exception("alarms or scaling failed; the next period is tried again")
-            next_end_s = self._done_s + self._step_s + self._context.settings.publish_delay_s
-            self._stop.wait(min(_SETTLE_EVERY_S, max(0.01, next_end_s - self._clock())))
+    def pause_s(self) -> float:
+        """To the next period's end, or until what was started may have settled."""
+        next_end_s = self._done_s + self._step_s + self._context.settings.publish_delay_s
+        return min(_SETTLE_EVERY_S, max(0.01, next_end_s - self._clock()))

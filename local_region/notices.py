@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from local_region.context import RegionContext
+from local_region.repeating import Repeating
 from local_region.seams import events
 from local_region.seams.ecs import EcsStore
 from local_region.tasks.records import Record
@@ -20,10 +19,9 @@ _TIMES = (
     "createdAt", "startedAt", "stoppingAt", "stoppedAt", "executionStoppedAt", "connectivityAt",
     "pullStartedAt", "pullStoppedAt",
 )  # fmt: skip
-_log = logging.getLogger("local_region.notices")
 
 
-class Notices:
+class Notices(Repeating):
     """Looks at tasks and queues four times a second; a stage shorter than that is not told."""
 
     def __init__(
@@ -32,21 +30,10 @@ class Notices:
         store: EcsStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("notices", context.stopping)
         self._context, self._store, self._clock = context, store or EcsStore(), clock
         self._told: dict[str, str] = {}
         self._counted_s = self._period_s()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="region-notices", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Idempotent."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
 
     def step(self) -> None:
         """Tell what has changed since the last step."""
@@ -81,12 +68,9 @@ class Notices:
         step_s = self._context.settings.period_s
         return math.floor(self._clock() / step_s) * step_s
 
-    def _run(self) -> None:
-        while not self._stop.wait(_LOOK_EVERY_S) and not self._context.stopping.is_set():
-            try:
-                self.step()
-            except Exception:
-                _log.exception("tasks' changes could not be told; going on")
+    def pause_s(self) -> float:
+        """A quarter of a second."""
+        return _LOOK_EVERY_S
 
 
 def _detail(record: Record) -> dict[str, Any]:

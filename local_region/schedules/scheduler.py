@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_region.context import RegionContext
+from local_region.repeating import Repeating
 from local_region.schedules import delivery, targets
 from local_region.schedules.expressions import Expression, InvalidExpression, parse
 from local_region.schedules.targets import Invocation, TargetFailed
@@ -53,32 +54,29 @@ def refuse(request: Record) -> str:
     return ""
 
 
-class Scheduler:
+class Scheduler(Repeating):
     """Fires schedules. `step` is its only mover; a thread calls it four times a second.
 
     A flexible time window is taken as permission to fire at its start.
     """
 
     def __init__(self, context: RegionContext, clock: Callable[[], float] = time.time) -> None:
+        super().__init__("scheduler", context.stopping)
         self._context, self._clock = context, clock
         self._cursors: dict[Key, Cursor] = {}
         self._waiting: list[delivery.Retry] = []
         self._recent: list[dict[str, Any]] = []
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="region-schedules")
-        self._thread = threading.Thread(target=self._run, name="region-scheduler", daemon=True)
 
     def start(self) -> None:
         """Take over from the emulator's ticker. Raises SeamMoved."""
         seam.install(refuse)
-        self._thread.start()
+        super().start()
 
     def stop(self, timeout_s: float) -> None:
         """End; occurrences that wait for a retry are lost with the region. Idempotent."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        super().stop(timeout_s)
         self._workers.shutdown(wait=True, cancel_futures=True)
 
     def status(self) -> dict[str, Any]:
@@ -220,13 +218,9 @@ class Scheduler:
     def _client(self, service: str, region: str, account_id: str) -> Any:
         return self._context.client(service, region, account_id)
 
-    def _run(self) -> None:
-        while not self._stop.is_set() and not self._context.stopping.is_set():
-            try:
-                self.step()
-            except Exception:
-                _log.exception("the scheduler stumbled; going on")
-            self._stop.wait(_LOOK_EVERY_S)
+    def pause_s(self) -> float:
+        """A quarter of a second."""
+        return _LOOK_EVERY_S
 
 
 def _epoch(value: Any) -> float | None:

@@ -1,3 +1,4 @@
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -34,7 +35,7 @@ class Recorder:
 def loop():
     recorder = Recorder()
     time = SimpleNamespace(now_s=1005.0)
-    context = SimpleNamespace(settings=Settings())
+    context = SimpleNamespace(stopping=threading.Event(), settings=Settings())
     made = ControlLoop(context, recorder, recorder, lambda: time.now_s, lambda: {SCOPE})
     return made, recorder, time
 

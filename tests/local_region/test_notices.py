@@ -1,3 +1,4 @@
+import threading
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -18,7 +19,9 @@ def world(monkeypatch):
     monkeypatch.setattr(notices.events, "put_aws_event", lambda *event: made.events.append(event))
     monkeypatch.setattr(notices.events, "visible_messages", lambda: made.queues)
     made.metrics = MetricStore(SCOPE)
-    context = SimpleNamespace(settings=Settings(), metrics=made.metrics, scope=nullcontext)
+    context = SimpleNamespace(
+        stopping=threading.Event(), settings=Settings(), metrics=made.metrics, scope=nullcontext
+    )
     store = SimpleNamespace(tasks=lambda: dict(made.tasks))
     made.notices = Notices(context, store, clock=lambda: made.now_s)
     return made

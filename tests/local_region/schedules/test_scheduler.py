@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,12 @@ class World:
         monkeypatch.setattr(module.seam, "schedules", self._schedules)
         monkeypatch.setattr(module.seam, "delete_schedule", lambda a, r, key: self.records.pop(key))
         monkeypatch.setattr(targets, "invoke", self._invoke)
-        context = SimpleNamespace(settings=Settings(), metrics=self.metrics, client=self._client)
+        context = SimpleNamespace(
+            stopping=threading.Event(),
+            settings=Settings(),
+            metrics=self.metrics,
+            client=self._client,
+        )
         self.scheduler = Scheduler(context, clock=lambda: self.now_s)
 
     def put(self, expression: str, **more: object) -> dict:
