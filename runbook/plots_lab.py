@@ -101,11 +101,10 @@ def day(
         short = [
             100.0 * float((trace[first:last, 2] < needed[first:last]).mean()) for _, trace in traces
         ]
+        told = ", ".join(
+            f"{name} {share:.1f} %" for (name, _), share in zip(traces[:2], short, strict=False)
+        )
         figure.suptitle(
-            f"On the busiest day {traces[0][0]} is short of tasks {short[0]:.1f} % of the time"
-            + (f", {traces[1][0]} {short[1]:.1f} %" if len(traces) > 1 else ""),
-            x=0.01,
-            ha="left",
-            fontweight="bold",
+            f"Short of tasks on the busiest day: {told}", x=0.01, ha="left", fontweight="bold"
         )
     return figure

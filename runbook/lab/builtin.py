@@ -98,39 +98,23 @@ def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int
     most = max_tasks
     found = _CPU.fullmatch(name)
     if found and 1 <= int(found["target"]) <= _HIGHEST_CPU:
-        target, period_s = int(found["target"]), int(found["period"])
-        told = f"target tracking, CPU {target} %, {period_s} s metrics, cooldowns 300 s"
-        return Policy(name, 1, most, (cpu_tracking(target, period_s),), told=told)
+        return Policy(name, 1, most, (cpu_tracking(int(found["target"]), int(found["period"])),))
     worst = float(min(service.c_slo_rps[1:]))
     if name == "requests-60s":
-        per_minute = HEADROOM * worst * 60.0
-        told = f"target tracking, {per_minute:.0f} requests per task and minute, 60 s"
-        return Policy(name, 1, most, (requests_tracking(per_minute),), told=told)
+        return Policy(name, 1, most, (requests_tracking(round(HEADROOM * worst * 60.0)),))
     if name == "step-p95":
-        told = "CPU 70 % at 60 s, and 10 % more tasks while p95 is over the SLO"
-        return Policy(
-            name, 1, most, (cpu_tracking(70, 60),), (p95_step(service.slo_ms),), told=told
-        )
+        return Policy(name, 1, most, (cpu_tracking(70, 60),), (p95_step(service.slo_ms),))
     if name == "scheduled":
         half = max(1, round(0.6 * peak_tasks))
         schedule = (Scheduled(time(7), min_tasks=half), Scheduled(time(22), min_tasks=1))
-        told = f"CPU 70 % at 60 s, never under {half} tasks from 07:00 to 22:00 UTC"
-        return Policy(name, 1, most, (cpu_tracking(70, 60),), schedule=schedule, told=told)
+        return Policy(name, 1, most, (cpu_tracking(70, 60),), schedule=schedule)
     if name in ("predictive", "predictive-20s"):
         period_s = 20 if name.endswith("20s") else 60
-        utilisation = 70.0 / service.cpu_pct_at_c_slo(peak_tasks)
-        told = f"CPU 70 % at {period_s} s over an hourly forecast at the same utilisation"
-        return Policy(
-            name,
-            1,
-            most,
-            (cpu_tracking(70, period_s),),
-            predictive=Predictive(min(1.0, utilisation)),
-            told=told,
-        )
+        utilisation = min(1.0, 70.0 / service.cpu_pct_at_c_slo(peak_tasks))
+        forecast = Predictive(utilisation)
+        return Policy(name, 1, most, (cpu_tracking(70, period_s),), predictive=forecast)
     if name == "static-peak":
-        told = f"always {peak_tasks} tasks, what the train window's p99 needs"
-        return Policy(name, fixed_tasks=peak_tasks, told=told)
+        return Policy(name, fixed_tasks=peak_tasks)
     raise InputInvalid(
         f"The policy {name!r} is not known",
         f"neither a built-in name ({', '.join(NAMES)}) nor a file",

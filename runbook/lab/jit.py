@@ -24,5 +24,8 @@ def called(function: _Function) -> _Function:
 
 
 def entry(function: _Function) -> _Function:
-    """The outermost function, whose compiled code is kept on disk."""
-    return cast(_Function, njit(**_OPTIONS, cache=True)(function))
+    """The outermost function, whose compiled code is kept on disk where something is writable."""
+    try:
+        return cast(_Function, njit(**_OPTIONS, cache=True)(function))
+    except RuntimeError:  # no folder for it: neither this one nor the user's cache
+        return cast(_Function, njit(**_OPTIONS)(function))

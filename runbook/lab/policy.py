@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import time
 from typing import Literal
 
@@ -77,7 +77,6 @@ class Policy:
     schedule: tuple[Scheduled, ...] = ()
     predictive: Predictive | None = None
     fixed_tasks: int | None = None
-    told: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         problem = _problem(self)

@@ -27,6 +27,8 @@ from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import StepAdjustment, StepScalingPolicy
 
 _DEFAULT_COOLDOWN_S = 300.0
+_AWS_PERIOD_S = 60
+_COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
 
 
 class _Opaque(yaml.SafeLoader):
@@ -36,16 +38,30 @@ class _Opaque(yaml.SafeLoader):
 _Opaque.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def read_policy(path: Path, service: ServiceModel, *, max_tasks: int | None = None) -> Policy:
-    """The policy of a file, named after it. `max_tasks` replaces its upper bound.
+def read_policy(
+    path: Path,
+    service: ServiceModel,
+    *,
+    name: str = "",
+    changes: Mapping[str, float] | None = None,
+    period_s: int = _AWS_PERIOD_S,
+    max_tasks: int | None = None,
+) -> Policy:
+    """The policy of a file, named after it unless `name` is given.
+
+    `changes` are numbers that replace the file's, such as a recommendation. `period_s` is the
+    metric period its cooldowns were chosen for: those of a compressed environment (10 s) are
+    played as long as they are in AWS, 60 s a period. `max_tasks` replaces its upper bound.
 
     Raises InputInvalid when the file is none or a number cannot be.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Opaque)
-        numbers = _mapping(content, "parameters")
+        numbers = {**_mapping(content, "parameters"), **(changes or {})}
+        slower = _AWS_PERIOD_S / period_s
+        numbers |= {key: slower * float(numbers[key]) for key in _COOLDOWNS if numbers.get(key)}
         extra = _mapping(_mapping(content, "sceptre_user_data"), "policy_lab")
-        return policy_of(path.stem, numbers, extra, service, max_tasks=max_tasks)
+        return policy_of(name or path.stem, numbers, extra, service, max_tasks=max_tasks)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputInvalid(
             f"{path} cannot be read", str(error).splitlines()[0], "give a scaling.yaml"
@@ -111,7 +127,6 @@ def policy_of(
         tuple(stepped),
         schedule,
         predictive,
-        told=_told(numbers, extra),
     )
 
 
@@ -145,7 +160,7 @@ def _period(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        return 60
+        return _AWS_PERIOD_S
 
 
 def _scheduled(item: Mapping[str, Any]) -> Scheduled:
@@ -155,9 +170,3 @@ def _scheduled(item: Mapping[str, Any]) -> Scheduled:
         item.get("min_tasks"),
         item.get("max_tasks"),
     )
-
-
-def _told(numbers: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
-    shown = ("CpuTarget", "RequestsPerTarget", "ScaleOutCooldownS", "ScaleInCooldownS")
-    parts = [f"{name} {numbers[name]}" for name in shown if name in numbers]
-    return ", ".join([*parts, *(f"{key} {value}" for key, value in extra.items())])

@@ -19,6 +19,7 @@ from runbook.lab.outcome import Outcome, outcome
 from runbook.lab.policy import Policy
 from runbook.lab.service import ServiceModel
 from runbook.lab.unknowns import variations
+from runbook.lab.words import words
 from runbook.scaling.semantics import DEFAULT, Semantics
 
 RESOLUTION_S = 20
@@ -125,7 +126,7 @@ def replay(
     return [
         outcome(
             policy.name,
-            policy.told,
+            words(policy),
             item.account,
             item.longest_s,
             float(history.seconds // resolution_s * resolution_s),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from runbook.lab.service import ServiceModel, service_model
 from runbook.lab.tune import Tuning, tune
 
 BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
+CONFIGURED, RECOMMENDED = "configured now", "recommended"
 _MAX_TIMES_PEAK = 10
 _SHOWN = {
     "name": "policy",
@@ -32,7 +34,6 @@ _SHOWN = {
     "longest_violation_s": "longest violation s",
     "actions_per_day": "actions a day",
     "cost_usd": "USD",
-    "told": "what it is",
 }
 
 
@@ -55,6 +56,11 @@ class Study:
         rows = [{_SHOWN[key]: getattr(item, key) for key in _SHOWN} for item in self.outcomes]
         return pd.DataFrame(rows).round(2)
 
+    def meanings(self) -> pd.DataFrame:
+        """What each policy of the table does, in words."""
+        rows = [{"policy": item.name, "what it does": item.told} for item in self.outcomes]
+        return pd.DataFrame(rows)
+
     def unknowns(self) -> pd.DataFrame:
         """How the first policy fares on the later window with each undocumented choice changed."""
         learned = hourly(self.history.train_part)
@@ -74,6 +80,17 @@ class Study:
         """Seconds a tick of `traces`."""
         return RESOLUTION_S
 
+    def verdicts(self) -> list[str]:
+        """What the recommended and the configured thresholds would have done, in words."""
+        known = {item.name: item for item in self.outcomes}
+        return [
+            f"the thresholds {name} would have had {known[name].violating_requests_pct:.2f} % of"
+            f" requests in violating minutes (budget {self.tuning.budget_pct:g} %) at"
+            f" {known[name].over_oracle:.2f} times the oracle's task-hours"
+            for name in (RECOMMENDED, CONFIGURED)
+            if name in known
+        ]
+
     def proposal(self) -> str:
         """The proposal as text."""
         return proposal_text(self.tuning, self.history, self.service)
@@ -84,6 +101,8 @@ def study(
     history: Path,
     *,
     current: Path | None = None,
+    period_s: int = 60,
+    recommended: Mapping[str, float] | None = None,
     peak_tasks: int = 30,
     budget_pct: float = 0.5,
     candidates: int = 120,
@@ -91,8 +110,9 @@ def study(
 ) -> Study:
     """Tune on the first half of `history`, report on the second.
 
-    `current` is the configured scaling.yaml, whose bounds are lifted to those of the others.
-    `peak_tasks` 0 leaves the rates as they are. Raises InputInvalid.
+    `current` is the configured scaling.yaml and `period_s` the metric period it was written for,
+    `recommended` the thresholds that would replace those in it; both are played with the bounds
+    of the others. `peak_tasks` 0 leaves the rates as they are. Raises InputInvalid.
     """
     service = service_model(curve)
     read = read_history(history).scaled(service, peak_tasks or None)
@@ -100,8 +120,13 @@ def study(
     peak = int(service.needed(np.array([peak_rps]))[0])
     most = _MAX_TIMES_PEAK * peak
     others = [builtin(name, service, peak_tasks=peak, max_tasks=most) for name in baselines]
-    configured = read_policy(current, service, max_tasks=most) if current else None
-    extra = [configured] if configured else []
+    configured = proposed = None
+    if current is not None:
+        as_written = partial(read_policy, current, service, period_s=period_s, max_tasks=most)
+        configured = as_written(name=CONFIGURED)
+        if recommended is not None:
+            proposed = as_written(name=RECOMMENDED, changes=recommended)
+    extra = [policy for policy in (proposed, configured) if policy is not None]
     tuning = tune(
         read,
         service,
@@ -109,9 +134,11 @@ def study(
         budget_pct=budget_pct,
         peak_tasks=peak,
         max_tasks=most,
-        baselines=[*others, *extra],
+        baselines=[*extra, *others],
         current=configured,
         candidates=candidates,
     )
-    first = tuning.winner.policy if tuning.winner else configured
-    return Study(read, service, tuning, (*([first] if first else []), *others, *extra))
+    played = {policy.name: policy for policy in (*extra, *others)}
+    if tuning.winner:
+        played[tuning.winner.policy.name] = tuning.winner.policy
+    return Study(read, service, tuning, tuple(played[item.name] for item in tuning.outcomes))

@@ -119,7 +119,10 @@ def tune(
     within = [item for item in search.found if item.train_violating_pct <= allowed]
     best = min(within, key=lambda item: item.train_task_hours)
     keep = _kept(search, best, current, allowed, findings)
-    shown = [current if keep and current else best.policy, *baselines]
+    if keep and current is not None:
+        shown = [current, *(item for item in baselines if item != current)]
+    else:
+        shown = [best.policy, *baselines]
     learned = hourly(train)
     outcomes = replay(shown, test, service, seeds=seeds, learned=learned)
     trained = replay(shown, train, service, seeds=1)

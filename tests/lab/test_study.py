@@ -1,0 +1,66 @@
+"""The notebook's study: thresholds recommended and configured beside what the search found."""
+
+from pathlib import Path
+
+import pytest
+
+from runbook.capacity.curve import CapacityCurve
+from runbook.lab.builtin import builtin
+from runbook.lab.policy_file import read_policy
+from runbook.lab.service import ServiceModel
+from runbook.lab.study import CONFIGURED, RECOMMENDED, study
+from runbook.lab.words import words
+
+ROOT = Path(__file__).resolve().parents[2]
+NASA = ROOT / "examples" / "nasa_http_1995_07_5min.csv"
+LOCAL = ROOT / "sceptre" / "config" / "local" / "scaling.yaml"
+
+
+def test_recommended_thresholds_replace_those_configured_and_both_are_reported(
+    curve: CapacityCurve,
+) -> None:
+    found = study(
+        curve,
+        NASA,
+        current=LOCAL,
+        period_s=10,
+        recommended={"CpuTarget": 31.0, "RequestsPerTarget": 4321.0},
+        candidates=20,
+        baselines=("cpu-50-60s",),
+    )
+    rows = found.table().set_index("policy")
+    assert {RECOMMENDED, CONFIGURED, "cpu-50-60s"} <= set(rows.index)
+    meaning = found.meanings().set_index("policy")["what it does"]
+    assert "4321 requests per task and minute" in meaning[RECOMMENDED]
+    assert "CPU 31 %" in meaning[RECOMMENDED]
+    assert "4321" not in meaning[CONFIGURED]
+    assert rows["task-hours"][RECOMMENDED] > rows["task-hours"][CONFIGURED]
+    assert [policy.name for policy in found.policies] == list(rows.index)
+    assert found.verdicts()[0].startswith(f"the thresholds {RECOMMENDED} would have had")
+
+
+def test_compressed_cooldowns_are_played_as_long_as_in_aws(service: ServiceModel) -> None:
+    (as_written,) = {t.policy.scale_out_cooldown_s for t in read_policy(LOCAL, service).tracked}
+    compressed = read_policy(LOCAL, service, period_s=10)
+    assert {t.policy.scale_out_cooldown_s for t in compressed.tracked} == {6.0 * as_written}
+    assert {t.alarms.period_s for t in compressed.tracked} == {60}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cpu-70-20s", "holds CPU 70 %, 20 s metrics; cooldowns 300 s out, 300 s in"),
+        ("static-peak", "always 30 tasks"),
+    ],
+)
+def test_policies_are_said_in_words(service: ServiceModel, name: str, said: str) -> None:
+    assert words(builtin(name, service, peak_tasks=30, max_tasks=300)) == said
+
+
+def test_what_adds_to_target_tracking_is_said_too(service: ServiceModel) -> None:
+    for name, said in (
+        ("step-p95", "+10 % tasks over p95"),
+        ("scheduled", "from 07:00 UTC at least 18 tasks"),
+        ("predictive", "never under what an hourly forecast needs"),
+    ):
+        assert said in words(builtin(name, service, peak_tasks=30, max_tasks=300))
