@@ -55,6 +55,7 @@ def _model_step(test: LoadTest, sample: Sample) -> ModelStep | None:
         p25_ms=float(np.percentile(sample.latency_ms, 25)),
         p50_ms=float(np.percentile(sample.latency_ms, 50)),
         p95_ms=step.trt_p95_ms,
+        host_busy_cores=step.host_busy_cores,
     )
 
 
@@ -66,7 +67,7 @@ def report_of(
     return ModelReport(
         quota_factor=model.quota_factor,
         cpu_variation=model.cv,
-        wait_ms={str(tasks): 1e3 * extra for tasks, extra in model.extra_s.items()},
+        wait_ms={str(tasks): 1e3 * extra for tasks, extra in model.wait.by_count.items()},
         rms_residual=model.rms_residual,
         doubt=model.doubt,
         residuals=tuple(

@@ -4,7 +4,8 @@ The tasks are simulated under their CPU quota with the arrivals that were really
 CPU that each step was measured to cost, so most of what makes steps scatter (their arrivals,
 the machine's speed at that moment) is known instead of averaged over. One number is fitted
 for all task counts: `quota_factor`, how much of its nominal quota a task can really use.
-What a request waits for besides CPU is read off the median response times.
+What a request waits for besides CPU is read off the median response times. Tasks that share
+a machine wait for one of its cores: in proportion to how busy it is, where that is published.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _DRAWS, _RESAMPLES = 6, 400
 _LONG_S, _RATES = 800.0, np.arange(0.48, 1.001, 0.04)
 _CALM_SHARE = 0.02
 MIN_STEPS = 5
+#: So many calm steps must tell how busy the machine was before waits are laid to that.
+MIN_SHARED_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class ModelStep:
     """What the model needs of one valid step; `inside` tells the step's arrivals in the phase's.
 
     `cpu_s` is the CPU a request cost in this very step; the percentiles are on
-    CloudWatch's level.
+    CloudWatch's level. `host_busy_cores` is None where nobody publishes it.
     """
 
     tasks: int
@@ -53,6 +56,33 @@ class ModelStep:
     p25_ms: float
     p50_ms: float
     p95_ms: float
+    host_busy_cores: float | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The mean of what a request waits for besides CPU, in seconds; see `Task.extra_s`.
+
+    `by_count`: as measured with each task count. `per_busy_core_s`: a busy core of the shared
+    machine adds this much, and a request/s of all tasks makes it `busy_per_rps` busier; None
+    where the machine's load is not published, then the counts' own values hold.
+    """
+
+    by_count: dict[int, float]
+    per_busy_core_s: float | None = None
+    busy_per_rps: float = 0.0
+
+    def in_step(self, step: ModelStep) -> float:
+        """In a step that was driven."""
+        if self.per_busy_core_s is None or step.host_busy_cores is None:
+            return _between(self.by_count, step.tasks)
+        return self.per_busy_core_s * step.host_busy_cores
+
+    def at(self, tasks: int, rate_per_task_rps: float) -> float:
+        """At a rate per task that need not have been driven."""
+        if self.per_busy_core_s is None:
+            return _between(self.by_count, tasks)
+        return self.per_busy_core_s * self.busy_per_rps * rate_per_task_rps * tasks
 
 
 @dataclass(frozen=True)
@@ -80,7 +110,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class QueueModel:
-    """The fitted model; `cpu_s` and `extra_s` by measured task count, see `Task`."""
+    """The fitted model; `cpu_s` by measured task count, see `Task`."""
 
     quota_factor: float
     cv: float
@@ -88,7 +118,7 @@ class QueueModel:
     slo_ms: float
     allowed_share: float
     cpu_s: dict[int, float]
-    extra_s: dict[int, float]
+    wait: Wait
     residuals: tuple[Residual, ...]
     steps: tuple[ModelStep, ...]
     misfit: Floats
@@ -107,20 +137,19 @@ class QueueModel:
             return f"its residuals are {self.rms_residual:.1f} standard deviations, not 1"
         return ""
 
-    def task(self, tasks: int, factor: float | None = None) -> Task:
-        """One of `tasks` tasks; between measured counts its numbers are interpolated."""
+    def task(self, tasks: int, rate_per_task_rps: float, factor: float | None = None) -> Task:
+        """One of `tasks` tasks at a rate; between measured counts its cost is interpolated."""
         return Task(
             _between(self.cpu_s, tasks),
             self.cv,
             self.share_cores * (self.quota_factor if factor is None else factor),
-            _between(self.extra_s, tasks),
+            self.wait.at(tasks, rate_per_task_rps),
         )
 
     def p95_ms(self, tasks: int, rate_per_task_rps: float) -> float:
         """The long-run p95 at a rate per task."""
-        times = poisson_response_times_s(
-            rate_per_task_rps, _LONG_S / tasks, tasks, self.task(tasks), 1
-        )
+        task = self.task(tasks, rate_per_task_rps)
+        times = poisson_response_times_s(rate_per_task_rps, _LONG_S / tasks, tasks, task, 1)
         return float(np.percentile(times, 95)) * 1000.0
 
     def capacity(self, tasks: int, *, confidence: float = 0.95, seed: int = 1) -> Capacity:
@@ -153,16 +182,16 @@ class QueueModel:
 
     def _crossing(self, tasks: int, factor: float) -> float:
         """Where the long-run share of slow requests reaches the allowed one."""
-        task = self.task(tasks, factor)
         # More tasks see more requests a second.
         long_s = _LONG_S / tasks
-        rates = _RATES * task.saturation_rps
-        shares = np.array(
-            [
-                (poisson_response_times_s(rate, long_s, tasks, task, 7) * 1e3 > self.slo_ms).mean()
-                for rate in rates
-            ]
-        )
+        rates = _RATES * self.task(tasks, 0.0, factor).saturation_rps
+
+        def slow(rate: float) -> float:
+            task = self.task(tasks, rate, factor)
+            times_s = poisson_response_times_s(rate, long_s, tasks, task, 7)
+            return float((times_s * 1e3 > self.slo_ms).mean())
+
+        shares = np.array([slow(rate) for rate in rates])
         rising = np.maximum.accumulate(np.log(np.maximum(shares, 1e-5)))
         return float(np.interp(np.log(self.allowed_share), rising, rates))
 
@@ -182,9 +211,9 @@ def fit_model(
     cv = _variation(steps)
     counts = sorted({step.tasks for step in steps})
     cost = {n: float(np.median([s.cpu_s for s in steps if s.tasks == n])) for n in counts}
-    extra = {n: _extra_s([s for s in steps if s.tasks == n], cv, share_cores) for n in counts}
+    wait = _wait(steps, cv, share_cores)
     tried = [
-        [_predicted(s, cv, share_cores * factor, extra[s.tasks], slo_ms) for s in steps]
+        [_predicted(s, cv, share_cores * factor, wait.in_step(s), slo_ms) for s in steps]
         for factor in FACTORS
     ]
     # The arcsine of the root has the same spread for small shares and large ones, so no factor
@@ -208,7 +237,7 @@ def fit_model(
         for index, step in enumerate(steps)
     )
     return QueueModel(
-        float(FACTORS[best]), cv, share_cores, slo_ms, allowed_share, cost, extra, residuals,
+        float(FACTORS[best]), cv, share_cores, slo_ms, allowed_share, cost, wait, residuals,
         tuple(steps), np.asarray(misfit),
     )  # fmt: skip
 
@@ -220,7 +249,7 @@ def predicted_steps(model: QueueModel, steps: Sequence[ModelStep]) -> list[float
             step,
             model.cv,
             model.share_cores * model.quota_factor,
-            model.task(step.tasks).extra_s,
+            model.wait.in_step(step),
             model.slo_ms,
         )[1]
         for step in steps
@@ -252,13 +281,33 @@ def _variation(steps: Sequence[ModelStep]) -> float:
     return float(np.clip(np.sqrt(np.expm1(sigma**2)), 0.05, 1.0))
 
 
-def _extra_s(steps: Sequence[ModelStep], cv: float, share_cores: float) -> float:
-    """The mean of what a request waits for besides CPU: half of them wait ln 2 of it or more."""
+def _wait(steps: Sequence[ModelStep], cv: float, share_cores: float) -> Wait:
+    """What the steps wait for besides CPU: by their count, and by how busy the machine was."""
+    calm = [step for step in steps if step.slow_share <= _CALM_SHARE]
+    counts = sorted({step.tasks for step in steps})
+    known = {n: [s for s in calm if s.tasks == n] or [s for s in steps if s.tasks == n]
+             for n in counts}  # fmt: skip
     rng = np.random.default_rng(5)
-    calm = [step for step in steps if step.slow_share <= _CALM_SHARE] or list(steps)
-    gaps = []
-    for step in calm:
-        task = Task(step.cpu_s, cv, share_cores)
-        times_s = response_times_s(step.arrivals_s, step.tasks, task, rng)[step.inside]
-        gaps.append(step.p50_ms / 1e3 - float(np.median(times_s)))
-    return max(float(np.median(gaps)) / float(np.log(2.0)), 0.0)
+    extra = {id(s): _extra_s(s, cv, share_cores, rng) for some in known.values() for s in some}
+    by_count = {
+        n: max(float(np.median([extra[id(s)] for s in some])), 0.0) for n, some in known.items()
+    }
+    told = [(s, s.host_busy_cores) for some in known.values() for s in some if s.host_busy_cores]
+    if len(told) < MIN_SHARED_STEPS:
+        return Wait(by_count)
+    # Least squares through the origin: the busier steps tell it best.
+    busy_cores = np.array([busy for _, busy in told])
+    waits_s = np.array([extra[id(step)] for step, _ in told])
+    per_core_s = float(busy_cores @ waits_s / (busy_cores @ busy_cores))
+    per_rps = [busy / (step.rate_per_task_rps * step.tasks) for step, busy in told]
+    return Wait(by_count, max(per_core_s, 0.0), float(np.median(per_rps)))
+
+
+def _extra_s(step: ModelStep, cv: float, share_cores: float, rng: np.random.Generator) -> float:
+    """The mean of what a request waits for besides CPU: half of them wait ln 2 of it or more."""
+    task = Task(step.cpu_s, cv, share_cores)
+    medians_s = [
+        float(np.median(response_times_s(step.arrivals_s, step.tasks, task, rng)[step.inside]))
+        for _ in range(_DRAWS)
+    ]
+    return (step.p50_ms / 1e3 - float(np.mean(medians_s))) / float(np.log(2.0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from runbook.capacity.queue_model import ModelStep, fit_model, predicted_steps
+from runbook.capacity.queue_model import ModelStep, Wait, fit_model, predicted_steps
 from runbook.capacity.quota_queue import (
     QUOTA_PERIOD_S,
     Task,
@@ -66,10 +68,23 @@ def test_the_usable_quota_is_found_and_unseen_steps_are_predicted() -> None:
     assert model is not None
     assert model.doubt == ""
     assert model.quota_factor == pytest.approx(1.06, abs=0.06)
-    assert model.extra_s[1] == pytest.approx(0.0005, abs=0.0003)
+    assert model.wait.by_count[1] == pytest.approx(0.0005, abs=0.0003)
     calm = steps[1:4]
     for step, p95 in zip(calm, predicted_steps(model, calm), strict=True):
         assert p95 == pytest.approx(step.p95_ms, rel=0.3)
+
+
+def test_waits_go_with_the_load_of_a_shared_machine_where_it_is_published() -> None:
+    told = [replace(step, host_busy_cores=0.01 * step.rate_per_task_rps) for step in _steps(1.12)]
+    model = fit_model(told, share_cores=0.25, slo_ms=20, allowed_share=0.05)
+    assert model is not None
+    assert model.wait.busy_per_rps == pytest.approx(0.01)
+    # Three tasks at this rate make the machine three times as busy.
+    assert model.wait.at(3, 20.0) == pytest.approx(3 * model.wait.at(1, 20.0))
+    assert model.wait.in_step(told[1]) == pytest.approx(model.wait.at(1, 30.0))
+    unknown = Wait({1: 0.001, 4: 0.003})
+    assert unknown.at(2, 99.0) == pytest.approx(0.002)
+    assert unknown.in_step(told[0]) == pytest.approx(0.001)
 
 
 def test_what_no_quota_explains_is_refused_with_the_reason() -> None:
