@@ -158,7 +158,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
 @click.option(
     "--candidates",
     type=click.IntRange(20, 5000),
-    default=240,
+    default=800,
     show_default=True,
     help="Policies to try.",
 )

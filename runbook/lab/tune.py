@@ -8,6 +8,7 @@ looked at while searching; it only reports.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,19 +25,22 @@ from runbook.lab.replay import play, replay
 from runbook.lab.service import ServiceModel
 
 SAFETY_SHARE = 0.5
-_ROUNDS = 3
+_ROUNDS = 5
 _PARENTS = 12
 _SHORTEST_TRAIN_S = 86_400
+_RUNG_PCT, _MOST_STEPS = 4, 20
 _CHOICES: dict[str, tuple[Any, ...]] = {
     # Percent of the CPU at c_SLO.
-    "cpu_share": (55, 60, 65, 70, 74, 78, 80, 82, 84, 86, 88, 90, 92, 95),
+    "cpu_share": (55, 60, 65, 70, 74, 78, 80, 82, 84, 86, 88, 90, 92, 95, 98, 100),
     "cpu_period_s": (20, 20, 20, 60),
     "out_s": (0, 20, 40, 60, 120),
     "in_s": (0, 60, 120, 300, 600),
-    "min_tasks": (1, 2, 3),
-    # Percent of the CPU at c_SLO above the target, tasks added in percent, cooldown.
-    "steps": (None, (4, 10), (4, 20), (8, 10), (8, 20), (12, 20), (12, 40)),
-    "step_cooldown_s": (20, 40, 60, 120),
+    "min_tasks": (1, 2, 3, 4),
+    # A ladder of steps on one datapoint: its first rung in CPU percent above the target, and how
+    # many times the tasks that would bring CPU back to the target each rung adds.
+    "first_rung": (None, 1, 1, 2, 2, 4, 6, 8),
+    "gain": (1.0, 1.3, 1.6, 2.0, 2.5),
+    "step_cooldown_s": (0, 20, 40, 60),
     "forecast_share": (None, None, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "buffer_s": (300, 600, 900, 1800),
 }
@@ -155,7 +159,7 @@ class _Search:
         self._peak, self._max = peak_tasks, max_tasks
         self._choices = dict(_CHOICES)
         if not high_resolution:
-            self._choices |= {"cpu_period_s": (60,), "steps": (None,)}
+            self._choices |= {"cpu_period_s": (60,), "first_rung": (None,)}
         self._generator = np.random.default_rng(7)
         self._seen: dict[str, tuple[Genes, Candidate]] = {}
 
@@ -247,17 +251,12 @@ class _Search:
         extra: dict[str, Any] = {}
         if genes["cpu_period_s"] != 60:
             extra["cpu_period_s"] = genes["cpu_period_s"]
-        if genes["steps"] is not None and genes["cpu_period_s"] == 20:
-            above, add = genes["steps"]
-            first = min(98, target + round(full * above / 100.0))
-            steps = [[first, add]]
-            if first + 8 < 99:
-                steps.append([first + 8, 2 * add])
+        if genes["first_rung"] is not None and genes["cpu_period_s"] == 20:
             extra["cpu_steps"] = {
                 "period_s": 20,
                 "periods": 1,
                 "cooldown_s": genes["step_cooldown_s"],
-                "steps": steps,
+                "steps": _ladder(target, target + genes["first_rung"], genes["gain"]),
             }
         if genes["forecast_share"] is not None:
             extra["predictive"] = {
@@ -265,6 +264,18 @@ class _Search:
                 "buffer_s": genes["buffer_s"],
             }
         return numbers, extra
+
+
+def _ladder(target_pct: int, first_pct: int, gain: float) -> list[list[int]]:
+    """Steps [above CPU percent, add percent]: what target tracking would add, without its wait.
+
+    Target tracking adds in proportion to the metric, but only after three datapoints; a ladder of
+    steps does so after one. AWS allows 20 steps a policy.
+    """
+    return [
+        [at, max(1, math.ceil(100.0 * gain * (at + _RUNG_PCT / 2 - target_pct) / target_pct))]
+        for at in range(min(first_pct, 98), 100, _RUNG_PCT)
+    ][:_MOST_STEPS]
 
 
 def _kept(
