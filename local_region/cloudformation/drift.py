@@ -98,6 +98,11 @@ def _schedule(client: Any, physical_id: str, properties: Properties) -> Mapping[
     return found
 
 
+def _database(client: Any, physical_id: str, properties: Properties) -> Mapping[str, Any] | None:
+    found = client.describe_db_instances(DBInstanceIdentifier=physical_id)
+    return _first(found["DBInstances"])
+
+
 READERS = {
     "AWS::ECS::Service": Reader("ecs", _service, frozenset({"TaskDefinition"})),
     "AWS::ECS::TaskDefinition": Reader("ecs", _task_definition),
@@ -151,6 +156,11 @@ READERS = {
         "elbv2",
         _listed("describe_listeners", "ListenerArns", "Listeners"),
         frozenset({"Port", "Protocol"}),
+    ),
+    "AWS::RDS::DBInstance": Reader(
+        "rds",
+        _database,
+        frozenset({"BackupRetentionPeriod", "DBInstanceClass", "DeletionProtection", "MultiAZ"}),
     ),
     "AWS::EC2::VPC": Reader(
         "ec2", _listed("describe_vpcs", "VpcIds", "Vpcs"), frozenset({"CidrBlock"})

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed
+from runbook.stacks.service_image import in_local_region
 
 Answer = TypeVar("Answer")
 
@@ -76,4 +77,4 @@ def _passing(error: Exception) -> bool:
 
 def waiter_for(environment: Environment) -> Waiter:
     """A quick poll for the local region, a polite one for AWS; an hour at most."""
-    return Waiter(poll_s=0.2 if environment.is_local else 3.0, timeout_s=3600.0)
+    return Waiter(poll_s=0.2 if in_local_region(environment) else 3.0, timeout_s=3600.0)

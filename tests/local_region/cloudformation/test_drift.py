@@ -40,6 +40,11 @@ CASES = {
         "elbv2", "describe_target_groups", {"TargetGroups": [{"HealthCheckPath": "/ready"}]},
         {"TargetGroupArns": ["id"]}, {"HealthCheckPath": "/ready"},
     ),
+    "AWS::RDS::DBInstance": (
+        "rds", "describe_db_instances",
+        {"DBInstances": [{"DBInstanceClass": "db.t4g.micro", "MultiAZ": False}]},
+        {"DBInstanceIdentifier": "id"}, {"DBInstanceClass": "db.t4g.micro", "MultiAZ": False},
+    ),
     "AWS::EC2::Subnet": (
         "ec2", "describe_subnets", {"Subnets": [{"CidrBlock": "10.0.0.0/24"}]},
         {"SubnetIds": ["id"]}, {"CidrBlock": "10.0.0.0/24"},
