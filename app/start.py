@@ -1,12 +1,14 @@
 """From a configuration to a serving process.
 
-granian runs one worker process with one thread for Python: a task of 0.25 vCPU
-gains nothing from more, and SQLite would only queue them. Its main process
-passes SIGTERM on; the worker finishes the requests in flight, then both end.
+granian runs one worker process, and the gate (`gate.py`) lets one request in at a
+time: a task of 0.25 vCPU gains nothing from more, and SQLite would only queue them.
+granian's main process passes SIGTERM on; the worker finishes the requests in
+flight, then both end.
 """
 
 import functools
 import gc
+import logging
 import multiprocessing
 import multiprocessing.util
 import os
@@ -28,6 +30,7 @@ from app.catalogue import seed
 from app.config import Config
 from app.database import Store
 from app.errors import StartError
+from app.gate import WAITING_MAX, Gate
 from app.images import FAILURES, Images
 from app.metrics import Metrics
 from app.observed import Observed
@@ -77,7 +80,7 @@ def serve(config: Config) -> None:
         port=config.port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=config.threads,
+        blocking_threads=config.threads + WAITING_MAX,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_KEEP_ALIVE_MS),
         websockets=False,
@@ -85,6 +88,8 @@ def serve(config: Config) -> None:
         log_dictconfig=logs.configuration(config.log_level),
         workers_kill_timeout=_DRAIN_S,
     )
+    # It warns of so many threads; the gate keeps most of them waiting.
+    logging.getLogger("_granian").addFilter(_is_no_warning_of_threads)
     server.serve(target_loader=functools.partial(load, config), wrap_loader=False)
 
 
@@ -107,8 +112,12 @@ def load(config: Config) -> WSGIApplication:
     gc.collect()
     gc.freeze()
     if config.cpu_share is None:
-        return observed
-    return CpuShare(observed, config.cpu_share, config.cpu_stat)
+        return Gate(observed, config.threads)
+    return Gate(CpuShare(observed, config.cpu_share, config.cpu_stat), config.threads)
+
+
+def _is_no_warning_of_threads(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Configuration allows spawning")
 
 
 def _print(line: str) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +138,22 @@ def test_a_request_in_flight_is_finished(tmp_path):
 
 
 @pytest.mark.e2e
+def test_bodies_that_do_not_come_stop_nobody(tmp_path):
+    port = _free_port()
+    head = b"POST /user/login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"
+    with _service(tmp_path, port) as process, ExitStack() as stack:
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+            stack.enter_context(connection).sendall(head)
+        time.sleep(0.2)
+        assert _get(port, "/products").status == 200
+        assert _get(port, "/health").status == 200
+        stack.close()
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.e2e
 def test_every_line_of_the_log_is_json_and_metrics_are_written_to_the_last_request(tmp_path):
     port = _free_port()
     with (
@@ -150,6 +166,7 @@ def test_every_line_of_the_log_is_json_and_metrics_are_written_to_the_last_reque
         assert process.wait(timeout=20) == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert any(line.get("message", "").startswith("Listening at") for line in lines)
+    assert {line["level"] for line in lines if "level" in line} == {"INFO"}
     assert [line["Latency"]["Count"] for line in lines if "Latency" in line] == [3]
     assert [line["PoolSize"] for line in lines if "PoolSize" in line] == [2]
 
