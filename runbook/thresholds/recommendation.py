@@ -183,7 +183,7 @@ def recommend(
             "RequestsPerTarget",
             per_minute,
             f"60 s x {worst.lo_per_task_rps:.1f} requests/s (lower bound of c_SLO with "
-            f"{worst.tasks} task(s), the worst in range) x "
+            f"{'1 task' if worst.tasks == 1 else f'{worst.tasks} tasks'}, the worst in range) x "
             f"{constraints.headroom(curve.period_s):.2f} headroom: "
             f"load may grow {constraints.growth_pct_per_period:g} % in each of "
             f"{periods:g} periods until new tasks answer",
@@ -193,7 +193,8 @@ def recommend(
             "CpuTarget",
             cpu_target,
             f"the CPU measured at that rate: {1000 * worst.cpu_s_per_request:.2f} ms a request"
-            f" and {worst.cpu_idle_pct:.1f} % whatever the rate, of {curve.task_cpu} CPU units",
+            + (f" and {worst.cpu_idle_pct:.1f} % whatever the rate" if worst.cpu_idle_pct else "")
+            + f", of {curve.task_cpu} CPU units",
             evidence,
         ),
         (

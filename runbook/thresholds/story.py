@@ -15,7 +15,7 @@ def story(curve: CapacityCurve, recommendation: Recommendation) -> pd.DataFrame:
     rows = [
         {
             "threshold": item.name,
-            "value": f"{item.text} {item.unit}",
+            "value": f"{item.text} {'task' if item.text == '1' else item.unit}",
             "how it came to be": _origin(item, curve),
             "how sure": _certainty(item, curve),
         }
@@ -25,21 +25,34 @@ def story(curve: CapacityCurve, recommendation: Recommendation) -> pd.DataFrame:
 
 
 def _origin(item: Threshold, curve: CapacityCurve) -> str:
-    steps = sum(point.repeats for count in curve.counts for point in count.points)
+    count = _basis(item, curve) if item.evidence else None
     if item.name == "RequestsPerTarget":
-        return (
-            f"Load was driven in {steps} steps that count, each one metric period. At some rate "
-            f"more than 5 % of the requests take longer than {curve.slo_ms:g} ms: that rate is "
-            f"c_SLO. The target stays below its cautious estimate: {item.reason}."
-        )
+        return f"{_capacity(count, curve)} The target stays below the cautious end: {item.reason}."
     if item.name == "CpuTarget":
         return (
-            "What a request costs was measured in every step; times the rate above, it gives the "
-            f"CPU that goes with it: {item.reason}."
+            "The same point seen from the CPU, for when requests become dearer than those "
+            f"measured: {item.reason}."
         )
     if item.name == "P95CpuFloor":
-        return f"Slow answers at low CPU have other causes than too few tasks: {item.reason}."
+        return (
+            "Below this CPU a slow answer adds no tasks, for it has another cause than too few of "
+            f"them: {item.reason}."
+        )
     return item.reason[:1].upper() + item.reason[1:] + "."
+
+
+def _capacity(count: CountCurve | None, curve: CapacityCurve) -> str:
+    """How much a task carries within the SLO, as one would tell it to somebody."""
+    if count is None:
+        return "No load was driven with the task count that decides; a model says what it carries."
+    steps = sum(point.repeats for point in count.points)
+    tasks = "one task" if count.tasks == 1 else f"{count.tasks} tasks"
+    many = "at least " if count.censored else ""
+    return (
+        f"With {tasks}, 95 of 100 requests are answered within {curve.slo_ms:g} ms up to {many}"
+        f"{count.c_slo_per_task_rps:.1f} requests a second per task. That is c_SLO, found by "
+        f"driving {steps} periods of load from calm to too much."
+    )
 
 
 def _certainty(item: Threshold, curve: CapacityCurve) -> str:
@@ -49,14 +62,14 @@ def _certainty(item: Threshold, curve: CapacityCurve) -> str:
     if count is None:
         return f"a prediction, no measurement of this task count: {item.evidence.interval}"
     if count.hi_per_task_rps is None:
-        return "a lower bound: the SLO was never left, so the service can carry more"
+        return "safe, but not exact: the SLO was never left, so the service can carry more"
     half = (count.hi_per_task_rps - count.lo_per_task_rps) / 2 / count.c_slo_per_task_rps
     word = "sure" if half <= _SURE else "fair" if half <= _FAIR else "weak"
     doubts = "".join(f"; {note}" for note in count.notes if note.startswith("weak"))
     return (
-        f"{word}: c_SLO is known to within ±{half:.0%} ({curve.confidence:.0%} interval, "
-        f"{count.blocks} blocks of time near it, {count.method})"
-        + "".join(f"; {d}" for d in doubts)
+        f"{word}: c_SLO is known to within ±{half:.0%} ({count.interval} requests/s with "
+        f"{curve.confidence:.0%} confidence; {count.method}, {count.blocks} blocks of time near "
+        "it), and the lower end is what counts" + "".join(f"; {d}" for d in doubts)
     )
 
 

@@ -163,6 +163,7 @@ def test_a_wide_interval_is_called_weak(curve: CapacityCurve) -> None:
 
 def test_the_story_tells_in_words_where_each_number_comes_from(curve: CapacityCurve) -> None:
     told = story(curve, recommend(curve, Constraints(), CURRENT)).set_index("threshold")
-    assert "more than 5 % of the requests" in told["how it came to be"]["RequestsPerTarget"]
+    came = told["how it came to be"]["RequestsPerTarget"]
+    assert "95 of 100 requests are answered within 20 ms up to" in came
     assert told["how sure"]["RequestsPerTarget"].startswith("sure: c_SLO is known to within ±6%")
     assert told["how sure"]["MaxTasks"] == "not measured: it is a decision"
