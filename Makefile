@@ -53,8 +53,9 @@ endif
 e2e: $(READY) ## End-to-end tests on a local region of their own
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "e2e and not scenario"
 
-scenarios: $(READY) ## Long scenarios: the whole demo, judged
-	$(BIN)/pytest -q -m scenario
+scenarios: $(READY) ## Long scenarios; last the whole demo, judged, with the machine to itself
+	$(BIN)/pytest -q -n 2 --dist loadfile -m scenario --ignore tests/scenarios
+	$(BIN)/pytest -q -m scenario tests/scenarios
 
 image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BASE=NAME@sha256:...)
 	$(BIN)/runbook image build --target $(or $(TARGET),service) $(if $(BASE),--base $(BASE)) $(DRY)

@@ -58,6 +58,7 @@ def execute(
     The kernel is this interpreter. On KeyboardInterrupt or Stopped in the calling thread the
     cell is interrupted, then kernel and children are ended, and the exception goes on.
     """
+    kernel.allow()
     worker = _Worker(path, output, dict(parameters), cwd, cell_timeout_s)
     family: set[psutil.Process] = set()
     started = time.monotonic()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ class OwnKernelManager(AsyncKernelManager):
 
     #: Process ids of the kernels now running, the latest last.
     running: list[int] = []  # noqa: RUF012  (shared by all managers on purpose)
+    #: Set once the run is to stop: a kernel that is about to start must not outlive that.
+    stopping = threading.Event()
 
     def __init__(self, **settings: Any) -> None:
         # Otherwise any user of the machine could listen in on the kernel's loopback ports.
@@ -40,9 +43,17 @@ class OwnKernelManager(AsyncKernelManager):
         )
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
+        self._refuse_when_stopping()
         await super()._async_launch_kernel(kernel_cmd, **kw)
         if (pid := kernel_pid(self)) is not None:
             self.running.append(pid)
+        if self.stopping.is_set():
+            kill()
+        self._refuse_when_stopping()
+
+    def _refuse_when_stopping(self) -> None:
+        if self.stopping.is_set():
+            raise RuntimeError("the run is being stopped")
 
     async def shutdown_kernel(  # type: ignore[override]
         self, now: bool = False, restart: bool = False
@@ -63,8 +74,17 @@ def kernel_pid(manager: AsyncKernelManager) -> int | None:
     return getattr(manager.provisioner, "pid", None)
 
 
+def allow() -> None:
+    """Let kernels start again, after an `interrupt` that ended the ones before."""
+    OwnKernelManager.stopping.clear()
+
+
 def interrupt() -> None:
-    """Ask the running kernels to stop their cell: its `finally` blocks still run."""
+    """Ask the running kernels to stop their cell: its `finally` blocks still run.
+
+    A kernel that has not started yet does not start any more, until `allow`.
+    """
+    OwnKernelManager.stopping.set()
     for pid in list(OwnKernelManager.running):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
@@ -74,7 +94,11 @@ def kill() -> None:
     """End the running kernels and everything they started, now."""
     for pid in list(OwnKernelManager.running):
         with contextlib.suppress(psutil.NoSuchProcess):
-            end([psutil.Process(pid), *descendants(pid)], grace_s=0.0)
+            kernel = psutil.Process(pid)
+            # It starts nothing more while its children are looked up.
+            kernel.suspend()
+            end([kernel, *descendants(pid)], grace_s=0.0)
+    OwnKernelManager.running.clear()
 
 
 def descendants(pid: int) -> list[psutil.Process]:

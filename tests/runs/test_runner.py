@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from runbook.errors import InputInvalid
-from runbook.runs import record
+from runbook.runs import execute, kernel, record
 from runbook.runs.report import write_run_page, write_runs_page
 from runbook.runs.runner import (
     RunRequest,
@@ -256,6 +256,24 @@ def test_a_signal_ends_kernel_and_children_and_leaves_a_record(
     (run_dir,) = record.run_dirs(project / "runs")
     assert record.read_json(run_dir / "run.json")["verdict"] == "error"
     assert (run_dir / "index.html").is_file()
+
+
+def test_a_kernel_that_had_not_started_when_the_run_was_stopped_never_does(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise execute.Stopped
+
+    # The first look, before papermill is even imported.
+    monkeypatch.setattr(execute, "_note_family", stop)
+    with pytest.raises(execute.Stopped):
+        run_notebooks(RunRequest(["never_ends"], "local", {"marks": str(tmp_path)}))
+    assert not (tmp_path / "child").exists()
+    assert kernel.OwnKernelManager.running == []
+    commands = [" ".join(item.cmdline()) for item in psutil.Process().children(recursive=True)]
+    assert not any("ipykernel" in command for command in commands)
+    (run_dir,) = record.run_dirs(project / "runs")
+    assert record.read_json(run_dir / "run.json")["verdict"] == "error"
 
 
 @pytest.mark.e2e
