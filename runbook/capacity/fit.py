@@ -197,7 +197,8 @@ def _modelled(
     if model is None:
         return None, "no queueing model: too few steps with published CPU"
     if model.doubt:
-        return None, f"the queueing model does not describe this service: {model.doubt}"
+        doubt = f"the queueing model does not describe this service: {model.doubt}"
+        return None, f"{doubt}; the logistic fit decides"
     found = model.capacity(tasks, confidence=confidence, seed=seed)
     rate, lo, hi = direct
     direct_text = f"{rate:.1f} ({lo:.1f}-{hi:.1f}) by the logistic fit of these steps alone"
