@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from runbook.cli.frame import emit, json_option, say
+from runbook.cli.lab_fleet import lab_fleet
 from runbook.errors import InputInvalid
 from runbook.runs import display
 
@@ -32,6 +33,9 @@ _COLUMNS = (
 @click.group()
 def lab() -> None:
     """The policy lab: what a policy would have done with real traffic, before it is rolled out."""
+
+
+lab.add_command(lab_fleet)
 
 
 def _history_options(command: _Command) -> _Command:

@@ -14,5 +14,7 @@ Modules, bottom up:
 - ``outcome``       task-hours, violations, elasticity, intervals
 - ``unknowns``      what AWS does not document, swept
 - ``replay``        policies over histories
+- ``fleet``         many histories, on Dask
+- ``words``         policies in plain words
 - ``tune``, ``proposal``    the search for the cheapest policy within the budget
 """

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from runbook.errors import InputInvalid
 from runbook.lab.history import History
 from runbook.lab.service import ServiceModel
 from runbook.lab.tune import Tuning
@@ -55,10 +56,18 @@ def proposal_text(tuning: Tuning, history: History, service: ServiceModel) -> st
 
 
 def write_proposal(path: Path, text: str) -> Path:
-    """Write the proposal at once, in whole."""
+    """Write the proposal at once, in whole. Raises InputInvalid where nothing can be written."""
     draft = path.with_name(f"{path.name}.new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise InputInvalid(
+            f"The proposal cannot be written to {path}",
+            error.strerror or str(error),
+            "name a file in a folder you may write to",
+        ) from error
     return path
 
 

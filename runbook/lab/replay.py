@@ -112,6 +112,7 @@ def replay(
     semantics: Semantics = DEFAULT,
     resolution_s: int = RESOLUTION_S,
     learned: NDArray[np.float64] | None = None,
+    threads: int | None = None,
 ) -> list[Outcome]:
     """Play the policies with Poisson arrivals of `seeds` seeds and say what each was worth."""
     played = play(
@@ -122,6 +123,7 @@ def replay(
         semantics=semantics,
         resolution_s=resolution_s,
         learned=learned,
+        threads=threads,
     )
     return [
         outcome(

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from runbook.cli.lab import lab
 from runbook.errors import InputInvalid
+from runbook.lab.proposal import write_proposal
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = [
@@ -87,3 +88,9 @@ def test_nonsense_ends_with_exit_code_2(tmp_path: Path):
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_proposal_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputInvalid, match="cannot be written"):
+        write_proposal(tmp_path / "file" / "scaling.yaml", "parameters: {}")

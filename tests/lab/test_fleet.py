@@ -1,0 +1,93 @@
+"""Fleets: many histories on a cluster of one process give what one replay gives."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+
+from runbook.capacity.curve import CapacityCurve
+from runbook.cli import lab_fleet as command
+from runbook.errors import Finding, InputInvalid
+from runbook.lab.builtin import builtin
+from runbook.lab.fleet import Job, cluster, play_fleet, totals
+from runbook.lab.history import read_history
+from runbook.lab.replay import replay
+from runbook.lab.service import ServiceModel
+
+CURVE = Path(__file__).resolve().parents[2] / "examples" / "capacity_curve.json"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as here,
+        Client(here) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def histories(tmp_path: Path) -> list[Path]:
+    """Five services of two days each, some busier; the fourth is no history."""
+    paths = []
+    for number in range(5):
+        path = tmp_path / f"service{number}.csv"
+        rows = [
+            f"2026-05-{4 + hour // 24:02d}T{hour % 24:02d}:00:00Z,{(hour % 24 + 1) * 9000 + number}"
+            for hour in range(48)
+        ]
+        path.write_text("timestamp,requests\n" + "\n".join(rows) + "\n")
+        paths.append(path)
+    paths[3].write_text("nonsense\n")
+    return paths
+
+
+def test_a_fleet_gives_what_single_replays_give(
+    client: Any, histories: list[Path], curve: CapacityCurve, service: ServiceModel
+) -> None:
+    seen: list[tuple[int, int]] = []
+    job = Job(curve, ("cpu-70-60s", "static-peak"), peak_tasks=10, seeds=1)
+    found = play_fleet(histories, job, client, lambda done, many: seen.append((done, many)))
+    assert [item["name"] for item in found] == [path.name for path in histories]
+    assert seen[-1] == (5, 5)
+    assert "service3.csv" in found[3]["error"]
+    history = read_history(histories[4]).scaled(service, 10)
+    alone = replay(
+        [builtin("cpu-70-60s", service, peak_tasks=10, max_tasks=100)], history, service, seeds=1
+    )
+    assert found[4]["policies"][0]["task_hours"] == alone[0].task_hours
+    summed = totals(found)[0]
+    assert summed["services"] == 4
+    hours = [item["policies"][0]["task_hours"] for item in found if "policies" in item]
+    assert summed["task_hours"] == pytest.approx(sum(hours))
+
+
+def test_the_command_names_what_it_could_not_play(client: Any, histories: list[Path]) -> None:
+    address = client.scheduler.address
+    given = [*map(str, histories), "--curve", str(CURVE), "--scheduler", address, "--json"]
+    result = CliRunner().invoke(command.lab_fleet, [*given, "--seeds", "1"])
+    assert isinstance(result.exception, Finding)
+    assert "service3.csv" in str(result.exception)
+    data = json.loads(result.stdout)
+    assert [item["name"] for item in data["services"]] == [
+        "service0.csv",
+        "service1.csv",
+        "service2.csv",
+        "service4.csv",
+    ]
+    assert data["fleet"][0]["name"] == "cpu-70-60s"
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runbook.lab.fleet._CONNECT_S", 0.3)
+    with (
+        pytest.raises(InputInvalid, match="Dask scheduler"),
+        cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
