@@ -23,6 +23,8 @@ WAITING_MAX = 64
 """Requests that may wait for their bodies or for a place; more wait in the server's queue."""
 
 _UPLOAD_LIMIT_BYTES = IMAGE_LIMIT_BYTES + BODY_LIMIT_BYTES
+# More than a client may send by mistake: it is cut off then.
+_DISCARD_MAX_BYTES = 4 * _UPLOAD_LIMIT_BYTES
 _PIECE_BYTES = 64 * 1024
 _PASS = frozenset({"/health", "/ready"})
 
@@ -67,7 +69,9 @@ class Gate:
         body = _received(environ)
         if body is None:
             with self._places:
-                return self._app(environ, start_response)
+                answer = self._app(environ, start_response)
+            _discard(environ)
+            return answer
         with body:
             environ["wsgi.input"] = body
             with self._places:
@@ -100,3 +104,17 @@ def _received(environ: WSGIEnvironment) -> IO[bytes] | None:
         del environ["HTTP_TRANSFER_ENCODING"]
     body.seek(0)
     return body
+
+
+def _discard(environ: WSGIEnvironment) -> None:
+    """Read what is left of a refused body: nobody reads an answer while sending.
+
+    The server would close the connection, so client and balancer would see that break
+    instead of the 401 or 413. Who asked first whether to send (`Expect`) need not.
+    """
+    announced = environ.get("CONTENT_LENGTH", "")
+    missing = int(announced) if announced.isdecimal() else 0
+    if "HTTP_EXPECT" in environ or missing > _DISCARD_MAX_BYTES:
+        return
+    while missing > 0 and (piece := environ["wsgi.input"].read(min(missing, _PIECE_BYTES))):
+        missing -= len(piece)

@@ -128,8 +128,28 @@ def test_checks_pass_while_all_places_are_taken(application, path):
         (IMAGE_LIMIT_BYTES + BODY_LIMIT_BYTES + 1, {"HTTP_AUTHORIZATION": "Bearer x"}),
     ],
 )
-def test_what_is_refused_anyway_is_not_waited_for(application, size, variables):
-    assert _ask(Gate(application, 1), Untouched(b"x" * size), **variables) == [b"done"]
+def test_what_is_refused_anyway_is_read_and_forgotten_after_the_answer_is_known(
+    application, size, variables
+):
+    body = io.BytesIO(b"x" * size)
+    read_by = []
+
+    def refuse(environ, start_response):
+        read_by.append(environ["wsgi.input"].tell())
+        return [b"no"]
+
+    assert _ask(Gate(refuse, 1), body, **variables) == [b"no"]
+    assert (read_by, body.tell()) == ([0], size)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"HTTP_EXPECT": "100-continue"}, {"CONTENT_LENGTH": str(5 * IMAGE_LIMIT_BYTES)}],
+    ids=["asked first", "far too large"],
+)
+def test_what_is_refused_before_it_is_sent_or_far_too_large_is_not_read(application, variables):
+    body = Untouched(b"x" * (BODY_LIMIT_BYTES + 1))
+    assert _ask(Gate(application, 1), body, **variables) == [b"done"]
 
 
 @pytest.mark.parametrize("size", [1, BODY_LIMIT_BYTES, IMAGE_LIMIT_BYTES + BODY_LIMIT_BYTES])

@@ -154,6 +154,18 @@ def test_bodies_that_do_not_come_stop_nobody(tmp_path):
 
 
 @pytest.mark.e2e
+def test_who_is_refused_while_sending_reads_why(tmp_path):
+    port = _free_port()
+    with _service(tmp_path, port):
+        for _ in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("POST", "/products", b"x" * 6 * 1024 * 1024)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (401, b'{"message":"Auth failed"}\n')
+            connection.close()
+
+
+@pytest.mark.e2e
 def test_every_line_of_the_log_is_json_and_metrics_are_written_to_the_last_request(tmp_path):
     port = _free_port()
     with (
