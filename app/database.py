@@ -91,9 +91,10 @@ class Store:
     def ping(self, timeout_s: float = PING_TIMEOUT_S) -> None:
         """Read from the store's schema.
 
-        Raises SQLAlchemyError when the store refuses, TimeoutError when it does not answer
-        in time. Asks in a thread of its own, one question at a time, so that a store that
-        hangs costs a caller `timeout_s` and no more threads.
+        Raises SQLAlchemyError when the store refuses, OSError when its file is gone,
+        TimeoutError when it does not answer in time. Asks in a thread of its own, one
+        question at a time, so that a store that hangs costs a caller `timeout_s` and no more
+        threads.
         """
         with self._pings:
             if self._ping is None or self._ping.done():
@@ -107,6 +108,9 @@ class Store:
         self.engine.dispose()
 
     def _read(self) -> None:
+        if self.is_sqlite:
+            # An open connection goes on with a file that was removed: what it writes is lost.
+            Path(self.engine.url.database or "").stat()
         with self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
 

@@ -25,7 +25,7 @@ def ready() -> ResponseReturnValue:
     """The store answers too (503 when not): the balancer may send requests."""
     try:
         current_store().ping()
-    except (SQLAlchemyError, TimeoutError) as error:
+    except (SQLAlchemyError, OSError) as error:
         current_app.logger.error("the store does not answer", exc_info=error)
         raise Unavailable from None
     return {"status": "ready"}
