@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from runbook.cli.lab import lab
+from runbook.cli import cli
 from runbook.errors import InputInvalid
 from runbook.lab.proposal import write_proposal
 
@@ -25,7 +25,7 @@ BASE = [
 
 
 def run(*arguments: str) -> dict:
-    result = CliRunner().invoke(lab, list(arguments), catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["lab", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -73,7 +73,9 @@ def test_compare_draws(tmp_path: Path):
 @pytest.mark.parametrize("policy", ["cpu-700-60s", "nothing", "missing.yaml"])
 def test_an_unknown_policy_is_an_error(policy: str):
     with pytest.raises(InputInvalid):
-        CliRunner().invoke(lab, ["replay", *BASE, "--policy", policy], catch_exceptions=False)
+        CliRunner().invoke(
+            cli, ["lab", "replay", *BASE, "--policy", policy], catch_exceptions=False
+        )
 
 
 def test_nonsense_ends_with_exit_code_2(tmp_path: Path):

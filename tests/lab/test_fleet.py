@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
 from runbook.capacity.curve import CapacityCurve
-from runbook.cli import lab_fleet as command
+from runbook.cli import cli
 from runbook.errors import Finding, InputInvalid
 from runbook.lab.builtin import builtin
 from runbook.lab.fleet import Job, cluster, play_fleet, totals
@@ -71,7 +71,7 @@ def test_a_fleet_gives_what_single_replays_give(
 def test_the_command_names_what_it_could_not_play(client: Any, histories: list[Path]) -> None:
     address = client.scheduler.address
     given = [*map(str, histories), "--curve", str(CURVE), "--scheduler", address, "--json"]
-    result = CliRunner().invoke(command.lab_fleet, [*given, "--seeds", "1"])
+    result = CliRunner().invoke(cli, ["lab", "fleet", *given, "--seeds", "1"])
     assert isinstance(result.exception, Finding)
     assert "service3.csv" in str(result.exception)
     data = json.loads(result.stdout)
