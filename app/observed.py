@@ -1,15 +1,17 @@
-"""Measures every request: before the application, and below it at the store."""
+"""Measures every request: before the application, and below it at the store and the images."""
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from sqlalchemy import event
 
 from app.database import Store
+from app.images import Images
 from app.logs import identify
 from app.metrics import Metrics, request_class
 
@@ -17,7 +19,7 @@ _log = logging.getLogger("app.request")
 
 
 class StoreClock(threading.local):
-    """Time this thread has waited for the store: for statements and for commits."""
+    """Time this thread has waited for the store (statements and commits) and for images."""
 
     def __init__(self) -> None:
         self.total_s = 0.0
@@ -31,15 +33,26 @@ class StoreClock(threading.local):
             self.total_s += time.perf_counter() - self.began_s
             self.began_s = None
 
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+
 
 class Observed:
     """WSGI middleware that gives a request its id and counts it when it is answered."""
 
-    def __init__(self, app: WSGIApplication, metrics: Metrics, store: Store) -> None:
+    def __init__(
+        self, app: WSGIApplication, metrics: Metrics, store: Store, images: Images
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = StoreClock()
         _watch(store, self._clock, metrics)
+        images.timed = self._clock.timed
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began_s = time.perf_counter()

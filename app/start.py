@@ -102,7 +102,8 @@ def load(config: Config) -> WSGIApplication:
     metrics = Metrics(
         config.metrics_namespace, config.service_version, config.store_pool_size, _print
     )
-    observed = Observed(app, metrics, app.extensions["store"])
+    store, images = app.extensions["store"], app.extensions["images"]
+    observed = Observed(app, metrics, store, images)
     metrics.run(config.metrics_interval_s)
     # A worker ends without the interpreter's own exit handlers.
     multiprocessing.util.Finalize(None, metrics.stop, exitpriority=0)

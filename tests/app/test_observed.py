@@ -26,7 +26,8 @@ def metrics(lines):
 
 @pytest.fixture
 def client(app, metrics):
-    app.wsgi_app = Observed(app.wsgi_app, metrics, app.extensions["store"])
+    below = (app.extensions["store"], app.extensions["images"])
+    app.wsgi_app = Observed(app.wsgi_app, metrics, *below)
     return app.test_client()
 
 
@@ -89,6 +90,18 @@ def test_a_commit_counts_as_time_in_the_store(client, auth, app, metrics, lines,
     assert answer.status_code == 201
     metrics.flush()
     assert _of(lines, "write")["StoreTime"]["Min"] >= 30
+
+
+def test_waiting_for_an_image_counts_as_time_in_the_store(client, app, metrics, lines):
+    class Slow:
+        def get(self, name):
+            time.sleep(0.03)
+            raise FileNotFoundError(name)
+
+    app.extensions["images"]._place = Slow()
+    assert client.get(f"/uploads/{'0' * 32}.png").status_code == 404
+    metrics.flush()
+    assert _of(lines, "read")["StoreTime"]["Min"] >= 30
 
 
 def test_answers_that_are_the_services_fault_are_counted(app, client, metrics, lines):
