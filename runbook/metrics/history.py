@@ -139,7 +139,10 @@ def read_scaling_activities(
             }
         )
     columns = ["ended_at", "status", "description", "cause", "desired"]
-    return _frame(rows, "started_at", columns)
+    frame = _frame(rows, "started_at", columns)
+    # boto3's own time zone is one that a saved table cannot name.
+    frame["ended_at"] = pd.to_datetime(frame["ended_at"], utc=True)
+    return frame
 
 
 def _frame(rows: list[dict[str, Any]], index: str, columns: list[str]) -> pd.DataFrame:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
+import pandas as pd
 import pytest
+from dateutil.tz import tzutc
 
 from runbook.metrics.history import read_alarm_history, read_scaling_activities, scaling_alarms
 
@@ -30,7 +33,9 @@ class FakeAutoScaling:
     def describe_scaling_activities(self, **request: Any) -> dict[str, Any]:
         def activity(at_s: float, text: str) -> dict[str, Any]:
             return {
-                "StartTime": _at(at_s),
+                # As boto3 gives them.
+                "StartTime": _at(at_s).astimezone(tzutc()),
+                "EndTime": _at(at_s + 1).astimezone(tzutc()),
                 "StatusCode": "Successful",
                 "Description": text,
                 "Cause": "monitor alarm high in state ALARM",
@@ -113,6 +118,8 @@ def test_activities_give_the_count_they_asked_for() -> None:
     frame = read_scaling_activities(FakeAutoScaling(), "service/shop/web", START, _at(100))
     assert frame["desired"].tolist() == [2.0, 3.0]
     assert frame.index[0] == _at(20)
+    saved = StringIO(frame.to_json(orient="table", date_unit="ms"))
+    assert pd.read_json(saved, orient="table")["ended_at"].tolist() == [_at(21), _at(61)]
 
 
 @pytest.mark.parametrize("reader", [read_alarm_history, read_scaling_activities])
