@@ -51,7 +51,7 @@ else
 endif
 
 e2e: $(READY) ## End-to-end tests on a local region of their own
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "e2e and not scenario"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not scenario"
 
 scenarios: $(READY) ## Long scenarios; last the whole demo, judged, with the machine to itself
 	$(BIN)/pytest -q -n 2 --dist loadfile -m scenario --ignore tests/scenarios

@@ -14,6 +14,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -250,6 +251,13 @@ class Service:
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
             return bytes(answer.read())
+
+    def answers(self) -> bool:
+        """Whether a request gets through: the balancer hears of a healthy task a moment later."""
+        try:
+            return bool(self.get("/about"))
+        except urllib.error.HTTPError:
+            return False
 
     def load(self, path: str, rate_rps: float, duration_s: float) -> Load:
         return Load(self.address, path, rate_rps, duration_s)
