@@ -32,6 +32,7 @@ class Demo:
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
                 env={**os.environ, _MARK: self.mark},
+                preexec_fn=_hear_ctrl_c,
             )
 
     def wait_for(self, words: str, timeout_s: float = 60.0) -> None:
@@ -57,6 +58,11 @@ class Demo:
             return process.environ().get(_MARK) == self.mark
         except psutil.Error:
             return False
+
+
+def _hear_ctrl_c() -> None:
+    """Tests started in the background of a shell inherit an ignored SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
