@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,14 +26,13 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         self.runs, self.talk, self.mark = folder / "runs", folder / "talk", str(folder)
         self.seen: set[psutil.Process] = set()
-        with self.talk.open("wb") as stream:
+        with self.talk.open("wb") as stream, _ctrl_c_is_heard():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "runbook", "demo", "--runs", str(self.runs)],
                 cwd=PROJECT,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
                 env={**os.environ, _MARK: self.mark},
-                preexec_fn=_hear_ctrl_c,
             )
 
     def wait_for(self, words: str, timeout_s: float = 60.0) -> None:
@@ -60,9 +60,14 @@ class Demo:
             return False
 
 
-def _hear_ctrl_c() -> None:
-    """Tests started in the background of a shell inherit an ignored SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextlib.contextmanager
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Tests started in the background of a shell, and their children, would ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
