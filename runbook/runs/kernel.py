@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import psutil
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -28,6 +29,7 @@ class OwnKernelManager(AsyncKernelManager):
     stopping = threading.Event()
 
     def __init__(self, **settings: Any) -> None:
+        settings.setdefault("client_class", f"{__name__}.{OwnKernelClient.__name__}")
         # Otherwise any user of the machine could listen in on the kernel's loopback ports.
         super().__init__(transport_encryption="auto", **settings)
 
@@ -43,17 +45,13 @@ class OwnKernelManager(AsyncKernelManager):
         )
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
-        self._refuse_when_stopping()
+        refuse_when_stopping()
         await super()._async_launch_kernel(kernel_cmd, **kw)
         if (pid := kernel_pid(self)) is not None:
             self.running.append(pid)
         if self.stopping.is_set():
             kill()
-        self._refuse_when_stopping()
-
-    def _refuse_when_stopping(self) -> None:
-        if self.stopping.is_set():
-            raise RuntimeError("the run is being stopped")
+        refuse_when_stopping()
 
     async def shutdown_kernel(  # type: ignore[override]
         self, now: bool = False, restart: bool = False
@@ -67,6 +65,23 @@ class OwnKernelManager(AsyncKernelManager):
             end(family)
             if pid in self.running:
                 self.running.remove(pid)
+
+
+class OwnKernelClient(AsyncKernelClient):
+    """Sends no cell once the run is to stop: a kernel at its start, or between two cells, does
+    not hear the interrupt."""
+
+    def execute(self, *args: Any, **kw: Any) -> str:
+        """Send a cell; RuntimeError when the run is being stopped."""
+        refuse_when_stopping()
+        message_id: str = super().execute(*args, **kw)
+        return message_id
+
+
+def refuse_when_stopping() -> None:
+    """RuntimeError when the run is being stopped."""
+    if OwnKernelManager.stopping.is_set():
+        raise RuntimeError("the run is being stopped")
 
 
 def kernel_pid(manager: AsyncKernelManager) -> int | None:

@@ -258,13 +258,16 @@ def test_a_signal_ends_kernel_and_children_and_leaves_a_record(
     assert (run_dir / "index.html").is_file()
 
 
-def test_a_kernel_that_had_not_started_when_the_run_was_stopped_never_does(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("when", ["before it starts", "while it starts"])
+def test_a_kernel_that_had_not_started_when_the_run_was_stopped_executes_nothing(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     def stop(*_: object) -> None:
+        if when == "while it starts":
+            while not kernel.OwnKernelManager.running:
+                time.sleep(0.01)
         raise execute.Stopped
 
-    # The first look, before papermill is even imported.
     monkeypatch.setattr(execute, "_note_family", stop)
     with pytest.raises(execute.Stopped):
         run_notebooks(RunRequest(["never_ends"], "local", {"marks": str(tmp_path)}))
