@@ -184,8 +184,14 @@ def _tools(folder: Path) -> Path:
         raise ValueError(f"{_WHEEL} is not installed")
     if os.geteuid() != 0 or all(path.stat().st_mode & 0o001 for path in found.parents):
         return found
-    shutil.copytree(found.parent, folder / "pginstall", symlinks=True)
-    return folder / "pginstall" / "bin"
+    # The wheel's programs look for their libraries in the folder beside their package.
+    package = found.parent.parent
+    copy = folder / package.name
+    shutil.copytree(found.parent, copy / found.parent.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    return copy / found.parent.name / found.name
 
 
 def _demoted(*owned: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The database on both engines, also when several processes use it, and when it does not answer."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -103,7 +104,7 @@ def test_ping_gives_up_on_a_server_that_hangs_and_recovers_with_it(postgresql):
     backends = [postgresql.process.pid, pid]
     # Frozen: connections stay open, the kernel confirms what is sent, and nobody answers.
     for process in backends:
-        _signal(process, signal.SIGSTOP)
+        os.kill(process, signal.SIGSTOP)
     try:
         for _ in range(3):
             began_s = time.monotonic()
@@ -113,13 +114,9 @@ def test_ping_gives_up_on_a_server_that_hangs_and_recovers_with_it(postgresql):
         assert _pingers() == 1
     finally:
         for process in backends:
-            _signal(process, signal.SIGCONT)
+            os.kill(process, signal.SIGCONT)
     store.ping(timeout_s=10)
     store.close()
-
-
-def _signal(pid, number):
-    subprocess.run(["kill", f"-{int(number)}", str(pid)], check=True)
 
 
 def _pingers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -49,3 +51,21 @@ def test_a_database_lives_and_dies_with_its_stack(shared_region: Any) -> None:
     shared_region.remove("database")
     with pytest.raises(psycopg.OperationalError, match="refused"):
         psycopg.connect(**address, **login, password="not-a-secret")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its server to somebody else")
+def test_a_server_starts_from_an_environment_that_only_root_may_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = databases.binaries()
+    assert found is not None
+    package, locked = found.parent.parent, tmp_path / "locked"
+    locked.mkdir(mode=0o700)
+    for name in (package.name, f"{package.name}.libs"):
+        (locked / name).symlink_to(package.with_name(name))
+    monkeypatch.setattr(databases, "binaries", lambda: locked / package.name / "pginstall" / "bin")
+
+    server = databases._start("someone", "not-a-secret", "things")
+
+    databases._stop(server)
+    assert server.process.returncode == 0
