@@ -9,7 +9,7 @@ SERVICE_PACKAGES := alembic argon2 blinker click flask granian itsdangerous jinj
 	psycopg psycopg_binary pydantic pydantic_core pythonjsonlogger sqlalchemy werkzeug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint types test e2e scenarios image push lab bench docs lock clean \
+.PHONY: help setup demo check lint checkov types test e2e scenarios image push lab bench docs lock clean \
 	create change approve delete outputs status diff drift last-create-failure last-update-failure
 
 help: ## List the verbs
@@ -33,12 +33,27 @@ demo: $(READY) ## The whole flow on the local region: deploy, load, analyse, app
 
 check: lint types test e2e ## Lint, types, unit tests, end-to-end tests
 
-lint: $(READY) ## Style, imports, Dockerfile, templates
+lint: $(READY) checkov ## Style, imports, Dockerfile, workflows, templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --quiet --offline .github/workflows
 	$(BIN)/cfn-lint
+
+# checkov pins a hundred packages of its own, so it has an environment of its own.
+CHECKOV := .venv-checkov
+
+$(CHECKOV)/.ready: .ci/checkov.lock .ci/python-check
+	@sh .ci/python-check $(PYTHON)
+	@echo "Installing checkov's $$(grep -c == .ci/checkov.lock) pinned packages into $(CHECKOV) ..." >&2
+	@$(PYTHON) -m venv --clear $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r .ci/checkov.lock
+	@touch $@
+
+checkov: $(CHECKOV)/.ready ## Security rules over the templates; what is skipped says why, beside the resource
+	$(CHECKOV)/bin/checkov --config-file .ci/checkov.yaml
 
 types: $(READY) ## Type check
 	$(BIN)/mypy
@@ -111,13 +126,15 @@ docs: $(READY) ## Write docs/reference.md, alarms.md and architecture.md from th
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/from_templates.py
 
-lock: $(READY) ## Make requirements.lock anew from requirements.in
+lock: $(READY) ## Make the lock files anew from their .in files
 	$(BIN)/uv pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 	$(BIN)/uv pip compile app/requirements.in -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file app/requirements.lock
 	$(BIN)/uv pip compile runbook/requirements.in -c requirements.lock --override overrides.txt --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file runbook/requirements.lock
+	$(BIN)/uv pip compile .ci/checkov.in --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file .ci/checkov.lock
 
 clean: ## Remove .venv and caches (runs and region state stay)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(CHECKOV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_nothing_is_found(path: Path) -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=[path.stem for path in TEMPLATES])
 def test_it_goes_inline(path: Path) -> None:
     assert path.stat().st_size < INLINE_BYTES_MAX
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=[path.stem for path in TEMPLATES])
+def test_a_skipped_security_rule_has_its_reason(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if "checkov:skip" in line:
+            assert re.search(r"# checkov:skip=CKV\w+:\S.{20,}$", line), line
 
 
 def test_a_mistake_is_found(tmp_path: Path) -> None:
