@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +72,12 @@ def test_basic_credentials_are_kept_as_the_header_shows_them() -> None:
     assert issued.credential.startswith("ann:")
     header = base64.b64encode(issued.credential.encode()).decode()
     assert mine.entries() == {f"basic:{hashed(header)}": {"owner": "ann", "expires": 0}}
+
+
+def test_the_runbook_image_can_sign_the_stores_calls() -> None:
+    # SigV4A; botocore has none of its own and asks for this package.
+    lock = (Path(__file__).parents[1] / "runbook" / "requirements.lock").read_text()
+    assert re.search(r"^awscrt==", lock, re.MULTILINE)
 
 
 def test_no_two_keys_are_the_same() -> None:
