@@ -14,6 +14,7 @@ from runbook.cli.frame import emit, env_option, json_option, say
 from runbook.ecs import archive, dockerfile, engine, push
 from runbook.ecs import image as packing
 from runbook.environment import load_environment
+from runbook.guard import require_writable
 from runbook.runs import display
 from runbook.stacks.service_image import in_local_region
 
@@ -111,6 +112,7 @@ def pack_image(target: dockerfile.Target, dry_run: bool, as_json: bool) -> None:
         say(f"DRY RUN: would put {packed.size_bytes / 1e6:.1f} MB into {repository}; its tag:")
         emit({"tag": packed.tag, "repository": repository}, as_json, lambda: packed.tag)
         return
+    require_writable(environment)
     sent = packing.publish(environment, packed, repository)
     say(f"{repository} {'has now' if sent else 'had already'} {packed.tag}.")
     emit(

@@ -16,6 +16,7 @@ from runbook.ecs.engine import Engine
 from runbook.ecs.image import publish
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, InputInvalid, StackNotFound
+from runbook.guard import require_writable
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Push:
 def plan(environment: Environment, target: Target, engine: Engine) -> Push:
     """What a push would send; its `digest` is set when the registry has it already.
 
-    Raises StackNotFound when there is no registry yet, InputInvalid when nothing is built.
+    Raises GuardRefused in another account, StackNotFound when there is no registry yet,
+    InputInvalid when nothing is built.
     """
+    require_writable(environment)
     try:
         found = outputs(environment, "registry")
     except StackNotFound as error:
@@ -61,8 +64,9 @@ def push(environment: Environment, planned: Push, engine: Engine, *, through_api
 
     `through_api`: layer by layer through ECR's API, as the local region needs it; otherwise the
     engine logs in with a token of the API and pushes.
-    Raises ImageFailed, AwsCallFailed.
+    Raises GuardRefused in another account, ImageFailed, AwsCallFailed.
     """
+    require_writable(environment)
     if planned.digest:
         return planned
     if through_api:

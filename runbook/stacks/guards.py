@@ -1,32 +1,25 @@
 """`!guard_environment` and `!guard_image`: refusals before any write, also for plain Sceptre.
 
 They are hooks in the stacks' configuration, so `sceptre launch dev` runs them as well as
-`runbook`, which runs them before it executes a change set.
+`runbook`, which runs them before it makes a change set.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from sceptre.exceptions import SceptreException
 from sceptre.hooks import Hook
 
-from runbook import region
 from runbook.ecs.image import published
 from runbook.environment import Environment, load_environment
 from runbook.errors import GuardRefused, InputInvalid, RunbookError, StackNotFound
+from runbook.guard import on_loopback, require_account, require_endpoint, require_region
 from runbook.stacks import lock
 from runbook.stacks.service_image import push_it
-
-#: CloudFront takes its certificate and its firewall from here, whatever the environment's region.
-GLOBAL_REGION = "us-east-1"
-_GLOBAL_LAYERS = frozenset({"edge"})
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class EnvironmentGuard(Hook):  # type: ignore[misc]  # untyped base
@@ -64,55 +57,6 @@ def _for_sceptre() -> Iterator[None]:
         yield
     except RunbookError as error:
         raise SceptreException(str(error)) from error
-
-
-def require_endpoint(environment: Environment) -> None:
-    """`local` writes to loopback only. Raises GuardRefused."""
-    if not environment.is_local or on_loopback():
-        return
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    why = f"AWS_ENDPOINT_URL is {endpoint}" if endpoint else "AWS_ENDPOINT_URL is not set"
-    running = region.running()
-    start = "" if running else "runbook local up, then: "
-    raise GuardRefused(
-        "local is not written to AWS", why, f'{start}eval "$(runbook local env)", then try again'
-    )
-
-
-def on_loopback() -> bool:
-    """Whether calls of CloudFormation go to this machine."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_CLOUDFORMATION") or os.environ.get(
-        "AWS_ENDPOINT_URL", ""
-    )
-    return (urlsplit(endpoint).hostname or "") in _LOOPBACK
-
-
-def require_region(environment: Environment, layer: str, used: str) -> None:
-    """A stack lies in its environment's region, or where its layer must. Raises GuardRefused."""
-    wanted = GLOBAL_REGION if layer in _GLOBAL_LAYERS else environment.region
-    if used != wanted:
-        raise GuardRefused(
-            f"Layer {layer} of {environment.name} is not written to {used}",
-            f"it belongs to {wanted}",
-            f"mend `region` in sceptre/config/{environment.name}",
-        )
-
-
-def require_account(environment: Environment, pinned: str, caller: str) -> None:
-    """The caller's account is the environment's own. Raises GuardRefused."""
-    where = f"sceptre/config/{environment.name}/config.yaml"
-    if not pinned:
-        raise GuardRefused(
-            f"{environment.name} is not pinned to an account",
-            f"calls go to account {caller}",
-            f'if that is right, write account_id: "{caller}" into {where}',
-        )
-    if pinned != caller:
-        raise GuardRefused(
-            f"{environment.name} is not written to account {caller}",
-            f"it belongs to {pinned}",
-            f"log in there (aws sso login, or AWS_PROFILE); {where} says which account it is",
-        )
 
 
 def require_image(environment: Environment, reference: str) -> None:

@@ -24,6 +24,7 @@ from runbook import region
 from runbook.aws import client
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, EnvironmentLocked
+from runbook.guard import require_writable
 from runbook.stacks.owner import Owner, this_process
 
 Tell = Callable[[str], None]
@@ -146,7 +147,11 @@ def locked(name: str, owner: Owner | None) -> EnvironmentLocked:
 
 
 def lock_of(environment: Environment) -> Lock:
-    """The environment's lock, as yet nobody's."""
+    """The environment's lock, as yet nobody's.
+
+    The lock is the first thing that a run writes: raises GuardRefused where it must not.
+    """
+    require_writable(environment)
     if environment.is_local:
         return FileLock(region.state_dir() / "deployment.lock", environment.name)
     parameter = f"/{environment.project_code}/{environment.name}/deployment-lock"

@@ -7,6 +7,7 @@ from typing import Any
 
 from runbook.aws import client
 from runbook.environment import Environment
+from runbook.guard import require_writable
 from runbook.stacks import changesets
 from runbook.stacks.changesets import Change
 from runbook.stacks.deployed import (
@@ -38,8 +39,9 @@ def plan_changes(
     does not exist yet is shown from its template.
 
     Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
-    CloudFormation refuses a template.
+    CloudFormation refuses a template, GuardRefused in another account or region.
     """
+    require_writable(environment)
     symbolic = load_layers(environment, layers)
     actual = load_layers(environment, layers, lookup=output_lookup(environment))
     patience = waiter or waiter_for(environment)
