@@ -67,10 +67,24 @@ def outputs(environment: Environment, layer: str) -> dict[str, str]:
 
     Raises StackNotFound when the stack does not exist, AwsCallFailed otherwise.
     """
+    found = _stack(environment, layer).get("Outputs", [])
+    return {item["OutputKey"]: item["OutputValue"] for item in found}
+
+
+def parameters(environment: Environment, layer: str) -> dict[str, str]:
+    """The parameters that a layer's stack was last given, defaults included, by key.
+
+    Raises StackNotFound when the stack does not exist, AwsCallFailed otherwise.
+    """
+    found = _stack(environment, layer).get("Parameters", [])
+    return {item["ParameterKey"]: item.get("ParameterValue", "") for item in found}
+
+
+def _stack(environment: Environment, layer: str) -> dict[str, Any]:
     name = environment.stack_name(layer)
     try:
         cloudformation = client(environment, "cloudformation", environment.region_of(layer))
-        stacks = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        return dict(cloudformation.describe_stacks(StackName=name)["Stacks"][0])
     except ClientError as error:
         if "does not exist" in str(error):
             raise StackNotFound(
@@ -85,4 +99,3 @@ def outputs(environment: Environment, layer: str) -> dict[str, str]:
         raise AwsCallFailed(
             f"Stack {name} cannot be described", str(error), "check network and credentials"
         ) from error
-    return {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}

@@ -7,6 +7,7 @@ RunbookError                    exit 2
 ├── AwsCallFailed               AWS refused or did not answer
 ├── StackNotFound               an output was asked of a stack that does not exist
 ├── StackFailed                 a stack operation ended in a failed state
+├── EndpointClosed              the service cannot be asked from this machine
 ├── GuardRefused                a write to the wrong place, or of a missing image
 ├── EnvironmentLocked           another run writes to the environment
 ├── ImageFailed                 a container engine could not build or send an image
@@ -59,6 +60,10 @@ class StackNotFound(RunbookError):
 
 class StackFailed(RunbookError):
     """A stack operation ended in a failed state."""
+
+
+class EndpointClosed(RunbookError):
+    """The service cannot be asked from this machine; nothing is known of how it does."""
 
 
 class ImageFailed(RunbookError):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from runbook import aws
 from runbook.cli.frame import emit, json_option, say
+from runbook.endpoint import endpoint
 from runbook.environment import load_environment
 from runbook.errors import InputInvalid
 from runbook.load import schedule
@@ -159,7 +159,7 @@ def _address(env: str | None, url: str | None, path: str, origin_only: bool) -> 
         raise click.UsageError("give one of --env and --url")
     if url is not None:
         return url
-    origin = aws.outputs(load_environment(str(env)), "balancer")["ServiceUrl"].rstrip("/")
+    origin = endpoint(load_environment(str(env))).url
     return origin if origin_only else origin + path
 
 

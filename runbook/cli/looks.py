@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import click
 
-from runbook import aws
 from runbook import stacks as stacks_package
 from runbook.cli.frame import emit, json_option, say
 from runbook.ecs import smoke
+from runbook.endpoint import endpoint
 from runbook.environment import load_environment
 from runbook.runs import display
 from runbook.stacks import drift as drift_module
@@ -62,10 +62,10 @@ def status(env: str, dry_run: bool, as_json: bool) -> None:
 @json_option
 def test(env: str, path: str, timeout_s: float, dry_run: bool, as_json: bool) -> None:
     """Ask the environment's endpoint. Exit code 2 when it does not answer 200 and JSON."""
-    url = f"{aws.outputs(load_environment(env), 'balancer')['ServiceUrl']}{path}"
-    if _dry(dry_run, f"GET {url}"):
+    where = endpoint(load_environment(env))
+    if _dry(dry_run, f"GET {where.url}{path}"):
         return
-    answer = smoke.smoke_check(url, timeout_s=timeout_s)
+    answer = smoke.smoke_check(where, path, timeout_s=timeout_s)
     emit(
         asdict(answer),
         as_json,

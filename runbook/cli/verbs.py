@@ -19,7 +19,7 @@ from runbook.runs import display, record
 from runbook.runs.gate import ActionPlan
 from runbook.stacks import change as changes
 from runbook.stacks import lock, release
-from runbook.stacks.delivery import Delivery, deliver
+from runbook.stacks.delivery import Delivery, deliver, first_answer
 from runbook.stacks.events import StackEvent
 from runbook.stacks.launch import LayerOutcome, require_unaltered
 from runbook.stacks.owner import this_process
@@ -263,9 +263,8 @@ def _emit_delivery(delivery: Delivery, as_json: bool) -> None:
         "answer": asdict(delivery.answer) if delivery.answer else None,
     }
     emit(data, as_json, lambda: _outcome_table(delivery.outcomes))
-    answer = delivery.answer
-    if answer:
-        say(f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms.")
+    if delivery.answer:
+        say(first_answer(delivery.answer))
     if not changed:
         say("no_change: everything is as configured.")
 

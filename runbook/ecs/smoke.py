@@ -6,11 +6,13 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from runbook.errors import AwsCallFailed
+from runbook.endpoint import Endpoint
+from runbook.errors import AwsCallFailed, EndpointClosed
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Answer:
 
 
 def smoke_check(
-    url: str,
+    where: Endpoint,
+    path: str,
     *,
     timeout_s: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
@@ -32,17 +35,25 @@ def smoke_check(
 ) -> Answer:
     """GET until the answer is 200 and JSON, for `timeout_s` seconds at most.
 
-    Raises AwsCallFailed with the last answer otherwise.
+    Raises AwsCallFailed with the last answer otherwise, EndpointClosed when this machine is not
+    let in.
     """
+    url = f"{where.url}{path}"
     if urlsplit(url).scheme not in {"http", "https"}:
         raise ValueError(f"not a web address: {url}")
+    if where.closed:
+        raise _closed(url, where.closed)
     started = now()
     while True:
         try:
-            return _get(url)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            last = str(error)
+            return _get(url, where.headers)
+        except (OSError, HTTPException, ValueError) as error:
+            last, kept_out = str(error), _kept_out(error)
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
         if now() - started > timeout_s:
+            if where.narrow and kept_out:
+                raise _closed(url, f"{last}; {where.narrow}")
             raise AwsCallFailed(
                 f"{url} does not answer as it should",
                 last,
@@ -51,9 +62,26 @@ def smoke_check(
         sleep(0.5)
 
 
-def _get(url: str) -> Answer:
+def _closed(url: str, why: str) -> EndpointClosed:
+    return EndpointClosed(
+        f"{url} cannot be asked from here", why, "see docs/edge.md, Asking from outside"
+    )
+
+
+def _kept_out(error: Exception) -> bool:
+    """Whether it was not the service that spoke: no connection, or someone before it refused."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in {401, 403}
+    return isinstance(error, urllib.error.URLError)
+
+
+def _get(url: str, headers: Mapping[str, str]) -> Answer:
+    request = urllib.request.Request(url)
+    for name, value in headers.items():
+        # Not sent on to wherever an answer redirects to.
+        request.add_unredirected_header(name, value)
     started = time.perf_counter()
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=10) as answer:
         body = answer.read()
     json.loads(body)
     return Answer(url, answer.status, (time.perf_counter() - started) * 1000, len(body))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runbook import aws
+from runbook.endpoint import endpoint
 from runbook.environment import Environment
 
 
@@ -33,5 +34,5 @@ def service_identity(environment: Environment) -> ServiceIdentity:
         balancer=balancer["BalancerFullName"],
         target_group=balancer["TargetGroupFullName"],
         target_group_arn=balancer["TargetGroupArn"],
-        url=balancer["ServiceUrl"],
+        url=endpoint(environment).url,
     )

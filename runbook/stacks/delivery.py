@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runbook.aws import outputs
 from runbook.ecs import service, smoke
 from runbook.ecs.smoke import Answer
+from runbook.endpoint import endpoint
 from runbook.environment import Environment
-from runbook.errors import RunbookError, StackFailed
+from runbook.errors import EndpointClosed, RunbookError, StackFailed
 from runbook.stacks import explain, restore
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome
@@ -24,7 +24,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was done, and what the service answered then; None while there is no service."""
+    """What was done, and what the service answered then.
+
+    None while there is no service, and when it cannot be asked from here.
+    """
 
     outcomes: tuple[LayerOutcome, ...]
     answer: Answer | None
@@ -90,10 +93,11 @@ def check(
     path: str = SMOKE_PATH,
     timeout_s: float = 30.0,
     tell: Tell = print,
-) -> Answer:
-    """Wait until the service is stable, then ask it.
+) -> Answer | None:
+    """Wait until the service is stable, then ask it at its endpoint.
 
-    Raises StackFailed, AwsCallFailed.
+    None where that cannot be asked from here: then ECS's deployment and the targets' health,
+    which are waited for, are all that is known. Raises StackFailed, AwsCallFailed.
     """
     seen: list[str] = []
 
@@ -103,5 +107,15 @@ def check(
             tell(found.summary)
 
     service.wait_stable(environment, on_wait=on_wait)
-    url = outputs(environment, "balancer")["ServiceUrl"]
-    return smoke.smoke_check(f"{url}{path}", timeout_s=timeout_s)
+    try:
+        return smoke.smoke_check(endpoint(environment), path, timeout_s=timeout_s)
+    except EndpointClosed as closed:
+        tell(f"{closed.what}: {closed.why}. Judged by ECS's deployment and target health alone.")
+        return None
+
+
+def first_answer(answer: Answer | None) -> str:
+    """A sentence on what `check` gave."""
+    if answer is None:
+        return "The service cannot be asked from here; its tasks run and are healthy."
+    return f"{answer.url} answered {answer.status} in {answer.duration_ms:.0f} ms."

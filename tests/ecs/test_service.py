@@ -1,9 +1,10 @@
 """The service as it runs: tasks with their target's health, waiting, smoke check."""
 
+import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from runbook.ecs import service
 from runbook.ecs.smoke import smoke_check
+from runbook.endpoint import Endpoint
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, StackFailed
+from runbook.errors import AwsCallFailed, EndpointClosed, StackFailed
 
 
 class FakeEcs:
@@ -164,13 +166,74 @@ def server() -> Iterator[str]:
 
 
 def test_the_smoke_check_wants_200_and_json(server: str) -> None:
-    answer = smoke_check(f"{server}/products", sleep=lambda seconds: None)
+    answer = smoke_check(Endpoint(server), "/products", sleep=lambda seconds: None)
     assert (answer.status, answer.size_bytes) == (200, 12)
 
 
 def test_the_smoke_check_gives_up_with_the_last_answer(unused_port: int) -> None:
     with pytest.raises(AwsCallFailed, match="does not answer as it should"):
-        smoke_check(f"http://127.0.0.1:{unused_port}/", timeout_s=0, sleep=lambda seconds: None)
+        ask(Endpoint(f"http://127.0.0.1:{unused_port}"))
+
+
+def ask(where: Endpoint) -> None:
+    smoke_check(where, "/", timeout_s=0, sleep=lambda seconds: None)
+
+
+def test_who_is_not_let_in_knows_nothing_of_the_service(unused_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_port}"
+    with pytest.raises(EndpointClosed, match=r"from here: .*it lets only 10"):
+        ask(Endpoint(url, narrow="it lets only 10.0.0.0/8 in"))
+    with pytest.raises(EndpointClosed, match="people log in"):
+        ask(Endpoint(url, closed="people log in"))
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, EndpointClosed), (500, AwsCallFailed)])
+def test_the_edge_may_refuse_and_the_service_may_fail(
+    refusing: Callable[[int], str], status: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=str(status)) as caught:
+        ask(Endpoint(refusing(status), narrow="the web ACL", headers={"x-api-key": "secret"}))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_credential_is_sent_and_does_not_follow_a_redirect(
+    refusing: Callable[[int], str], seen: list[str]
+) -> None:
+    with pytest.raises(AwsCallFailed):
+        ask(Endpoint(refusing(302), headers={"x-api-key": "secret"}))
+    assert seen == ["/ secret", "/elsewhere -"]
+
+
+@pytest.fixture
+def seen() -> list[str]:
+    """The requests to `refusing`: path and key."""
+    return []
+
+
+@pytest.fixture
+def refusing(seen: list[str]) -> Iterator[Callable[[int], str]]:
+    """Starts a server that answers with one status, and redirects to nowhere; gives its address."""
+    with contextlib.ExitStack() as stack:
+
+        def start(status: int) -> str:
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    seen.append(f"{self.path} {self.headers.get('x-api-key', '-')}")
+                    self.send_response(status if self.path == "/" else 404)
+                    self.send_header("Location", "/elsewhere")
+                    self.end_headers()
+
+                def log_message(self, *args: object) -> None:
+                    """Quiet."""
+
+            http = stack.enter_context(HTTPServer(("127.0.0.1", 0), Handler))
+            thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(http.shutdown)
+            return f"http://127.0.0.1:{http.server_port}"
+
+        yield start
 
 
 @pytest.fixture

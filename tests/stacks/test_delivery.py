@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from runbook.ecs.smoke import Answer
+from runbook.endpoint import Endpoint
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, StackFailed
 from runbook.stacks import delivery
@@ -65,6 +66,17 @@ def test_what_answers_stays_and_one_is_told_how_to_undo_it(
     assert stage.deliver(environment).answer == ANSWER
     assert stage.happened == ["roll out", "ask"]
     assert stage.told[0].startswith("To undo: runbook run 90_rollback --env local")
+
+
+def test_who_cannot_ask_goes_by_what_ecs_tells(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(delivery.service, "wait_stable", lambda *_, **__: None)
+    where = Endpoint("http://x", "people log in")
+    monkeypatch.setattr(delivery, "endpoint", lambda environment: where)
+    assert delivery.check(environment, tell=told.append) is None
+    assert "cannot be asked from here: people log in. Judged by ECS's deployment" in told[0]
 
 
 def test_nothing_changed_is_nothing_to_undo(environment: Environment, stage: Stage) -> None:
