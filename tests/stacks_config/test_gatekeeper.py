@@ -6,10 +6,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import quickjs
+
+from app import create_app, start
+from app.config import Config
 
 Templates = dict[str, dict[str, Any]]
 Gatekeeper = Callable[..., dict[str, Any]]
@@ -135,6 +139,19 @@ def test_health_checks_need_no_key(gatekeeper: Gatekeeper) -> None:
     assert gatekeeper(event("/health/more"))["statusCode"] == 401
 
 
+@pytest.mark.parametrize("scheme", ["api-key", "basic"])
+def test_a_browser_may_ask_before_it_sends_credentials(gatekeeper: Gatekeeper, scheme: str) -> None:
+    asked = {"origin": "https://a.example", "access_control_request_method": "POST"}
+    preflight = event(**asked)
+    preflight["request"]["method"] = "OPTIONS"
+    assert gatekeeper(preflight, scheme)["uri"] == "/products"
+    # Only that question: neither another method with its header, nor another OPTIONS.
+    assert gatekeeper(event(**asked), scheme)["statusCode"] == 401
+    other = event()
+    other["request"]["method"] = "OPTIONS"
+    assert gatekeeper(other, scheme)["statusCode"] == 401
+
+
 def test_basic_credentials_pass_and_the_browser_is_asked(gatekeeper: Gatekeeper) -> None:
     login = base64.b64encode(b"ann:secret").decode()
     store = entry("basic", login)
@@ -148,6 +165,25 @@ def test_basic_credentials_pass_and_the_browser_is_asked(gatekeeper: Gatekeeper)
 
 def test_a_key_does_not_pass_as_credentials(gatekeeper: Gatekeeper) -> None:
     assert gatekeeper(event(x_api_key="k"), "basic", entry("key", "k"))["statusCode"] == 401
+
+
+def test_browsers_may_send_the_services_headers_and_the_key(
+    templates: Templates, tmp_path: Path
+) -> None:
+    policy = templates["edge"]["Resources"]["BrowserHeaders"]["Properties"]
+    cors = policy["ResponseHeadersPolicyConfig"]["CorsConfig"]
+    config = Config("k" * 32, store_url=f"sqlite:///{tmp_path}/s.db", upload_dir=tmp_path)
+    start.prepare(config)
+    app = create_app(config)
+    told = app.test_client().options("/products").headers
+    app.extensions["store"].close()
+    headers = told["Access-Control-Allow-Headers"].split(", ")
+    assert cors["AccessControlAllowHeaders"]["Items"] == [*headers, "X-Api-Key"]
+    methods = told["Access-Control-Allow-Methods"].split(", ")
+    assert cors["AccessControlAllowMethods"]["Items"] == methods
+    assert cors["AccessControlAllowOrigins"]["Items"] == [told["Access-Control-Allow-Origin"]]
+    behaviour = templates["edge"]["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    assert set(methods) <= set(behaviour["DefaultCacheBehavior"]["AllowedMethods"])
 
 
 def test_the_code_fits_what_cloudfront_takes(templates: Templates) -> None:

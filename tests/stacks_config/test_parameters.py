@@ -46,8 +46,8 @@ def holds(expression: Any, values: dict[str, str]) -> Any:
         return values[argument]
     if name == "Fn::Not":
         return not holds(argument[0], values)
-    if name == "Fn::Or":
-        return any(holds(item, values) for item in argument)
+    if name in ("Fn::Or", "Fn::And"):
+        return {"Fn::Or": any, "Fn::And": all}[name](holds(item, values) for item in argument)
     left, right = (holds(item, values) for item in argument)
     if name == "Fn::Equals":
         return left == right
@@ -198,6 +198,18 @@ def test_a_certificate_needs_the_name_it_is_for(templates: Templates) -> None:
         ("balancer", {"HostedZoneId": "Z1"}, "DomainName"),
         ("edge", {"EdgeMode": "public-origin"}, "OriginSecretArn"),
         ("edge", {"DomainName": "shop.example"}, "CertificateArn"),
+        ("edge", {"AccessControl": "api-key"}, "EdgeMode"),
+        ("edge", {"AccessControl": "basic"}, "EdgeMode"),
+        (
+            "edge",
+            {
+                "EdgeMode": "vpc-origin",
+                "AccessControl": "basic",
+                "EndpointHealthCheck": "enabled",
+                "EndpointHealthPath": "/products",
+            },
+            "OpenPath",
+        ),
         ("runbooks", {"DailyState": "ENABLED"}, "RunbookImageReference"),
         ("runbooks", {"WeeklyState": "ENABLED"}, "RunbookImageReference"),
     ],
@@ -223,6 +235,16 @@ def test_the_balancer_and_the_edge_agree(
     edge = effective(templates["edge"], stacks[environment, "edge"].values)
     balancer = effective(templates["balancer"], stacks[environment, "balancer"].values)
     assert balancer["Exposure"] == matching[edge["EdgeMode"]]
+    # A login answers a look from outside with a redirect, which counts as healthy.
+    assert balancer["Login"] == "none" or edge["EndpointHealthPath"] == balancer["OpenPath"]
+
+
+@pytest.mark.parametrize("environment", sorted({env for env, _ in STACKS}))
+def test_what_depends_on_the_balancer_is_told_by_it(environment: str, stacks: Stacks) -> None:
+    balancer = f"{environment}/balancer.yaml"
+    service, edge = (stacks[environment, layer].references for layer in ("service", "edge"))
+    assert service["TrustedProxies"] == (balancer, "ProxyCount")
+    assert edge["BalancerCertificateName"] == (balancer, "CertificateName")
 
 
 @pytest.mark.parametrize(
