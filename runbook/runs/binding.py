@@ -10,7 +10,7 @@ from typing import Any
 from runbook import region
 from runbook.environment import Environment, find_project, load_environment
 from runbook.runs import catalogue, display, record, shell
-from runbook.runs.parameters import declared
+from runbook.runs.parameters import as_options, declared
 from runbook.runs.result import Result
 from runbook.runs.session import NotebookRun
 
@@ -26,7 +26,8 @@ def begin(name: str, namespace: Mapping[str, Any]) -> NotebookRun:
     """
     project = find_project()
     path = catalogue.folder(project) / f"{name}.ipynb"
-    names = [parameter.name for parameter in declared(path)] if path.is_file() else list(_COMMON)
+    known = declared(path) if path.is_file() else ()
+    names = [parameter.name for parameter in known] or list(_COMMON)
     parameters = {key: namespace[key] for key in names if key in namespace}
     sceptre_dir = str(parameters.get("sceptre_dir", ""))
     environment = load_environment(
@@ -42,7 +43,7 @@ def begin(name: str, namespace: Mapping[str, Any]) -> NotebookRun:
         parameters=parameters,
         context=_context(environment),
     )
-    run = NotebookRun(name, environment, result, folder)
+    run = NotebookRun(name, environment, result, folder, as_options(known, parameters))
     shell.listen(run.after_cell)
     shown = {**result.context, "commit": result.commit or "-", "run": run.run_id}
     shell.show("\n".join(f"{key}: {value}" for key, value in shown.items()), display.facts(shown))

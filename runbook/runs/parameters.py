@@ -11,6 +11,7 @@ import difflib
 import io
 import json
 import math
+import shlex
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any
 
 from runbook.errors import InputInvalid
 
+#: Options of the command itself, and where a run is recorded.
+_TOLD_OTHERWISE = {"env", "run_dir", "dry_run", "approve"}
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -124,6 +127,20 @@ def check(
         if name not in known:
             raise unknown(name, list(known), f"parameter of {notebook}")
     return {name: convert(notebook, known[name], value) for name, value in given.items()}
+
+
+def as_options(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> str:
+    """What differs from the defaults, as options of `runbook run`: " -p NAME=VALUE" each.
+
+    Not what the command has options of its own for, and not where a run is recorded.
+    """
+    given = [
+        f"{item.name}={value if isinstance(value, str) else json.dumps(value)}"
+        for item in parameters
+        if item.name not in _TOLD_OTHERWISE
+        and (value := values.get(item.name, item.default)) != item.default
+    ]
+    return "".join(f" -p {shlex.quote(text)}" for text in given)
 
 
 def unknown(name: str, known: Sequence[str], what: str) -> InputInvalid:

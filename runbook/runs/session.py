@@ -49,8 +49,11 @@ class NotebookRun:
     `go` tells an acting cell whether to act; `stopped` why not, for good.
     """
 
-    def __init__(self, name: str, environment: Environment, result: Result, folder: Path) -> None:
+    def __init__(
+        self, name: str, environment: Environment, result: Result, folder: Path, options: str = ""
+    ) -> None:
         self.name, self.environment, self.result, self.folder = name, environment, result, folder
+        self._options = options
         self.dry_run = bool(result.parameters.get("dry_run", False))
         self.stopped = ""
         self.go = False
@@ -240,12 +243,14 @@ class NotebookRun:
     def finish(self, next_step: str = "") -> None:
         """Write result.json and say the verdict. Raises VerdictFailed when the answer is no.
 
-        After a dry run or a closed gate the next step is this notebook, for real.
+        After a dry run or a closed gate the next step is this notebook with the same
+        parameters, for real.
         """
         if self.stopped and self._approvable is not None and not self._approvable.empty:
             digest = self._approvable.digest[:DIGEST_DIGITS]
             approval = "" if self.environment.is_local else f" --approve {digest}"
-            next_step = f"runbook run {self.name} --env {self.environment.name}{approval}"
+            command = f"runbook run {self.name} --env {self.environment.name}"
+            next_step = f"{command}{self._options}{approval}"
         verdict = "fail" if self.result.failed else "pass" if self.acted else "no_change"
         self._finished = True
         self._close(verdict, next_step)

@@ -1,12 +1,13 @@
 """Declared parameters: read strictly, checked before anything runs, texts stay texts."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from runbook.errors import InputInvalid
-from runbook.runs.parameters import Parameter, check, declared
+from runbook.runs.parameters import Parameter, as_options, check, declared
 
 TYPES = [
     Parameter("tag", "str", "", ""),
@@ -106,3 +107,12 @@ def test_a_file_that_is_no_notebook(tmp_path: Path, text: str) -> None:
         declared(path)
     with pytest.raises(InputInvalid, match="is no notebook"):
         declared(tmp_path / "missing.ipynb")
+
+
+def test_options_give_the_same_values_back_and_leave_out_what_is_default() -> None:
+    known = [*TYPES, Parameter("approve", "str", "", ""), Parameter("env", "str", "local", "")]
+    values = {"tag": "it's 007", "times": 1, "loud": True, "rates": [1, 2.5]}
+    words = shlex.split(as_options(known, {**values, "approve": "ab12", "env": "dev"}))
+    assert words[::2] == ["-p"] * 3
+    given = dict(word.split("=", 1) for word in words[1::2])
+    assert check("nb", TYPES, given) == {"tag": "it's 007", "loud": True, "rates": [1, 2.5]}

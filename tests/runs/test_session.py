@@ -91,6 +91,17 @@ def test_elsewhere_a_gate_stays_closed_without_the_digest(
     assert not changed.go
 
 
+def test_the_command_that_goes_on_has_the_same_parameters(project: Path) -> None:
+    run = start(project, env="dev", times=3, tag="a b")
+    run.plan(Review("dev", REVIEW.layers, "c" * 64))
+    run.gate()
+    with pytest.raises(VerdictFailed):
+        run.finish()
+    assert content(run)["next"] == (
+        f"runbook run passes --env dev -p times=3 -p 'tag=a b' --approve {'c' * 16}"
+    )
+
+
 def test_an_empty_review_is_no_change(project: Path) -> None:
     run = start(project, env="dev")
     run.plan(Review("dev", (), "b" * 64))
