@@ -18,9 +18,12 @@ from runbook.scaling.target_tracking import (
 )
 
 MEMBER = "TargetTrackingScalingPolicyConfiguration"
+# The region's metrics have one period, finer than AWS's 20 s: both resolutions are read alike.
 _ECS_METRICS = {
     "ECSServiceAverageCPUUtilization": "CPUUtilization",
     "ECSServiceAverageMemoryUtilization": "MemoryUtilization",
+    "ECSServiceAverageCPUUtilizationHighResolution": "CPUUtilization",
+    "ECSServiceAverageMemoryUtilizationHighResolution": "MemoryUtilization",
 }
 _REQUESTS = "ALBRequestCountPerTarget"
 _SIDES = {"high": "AlarmHigh", "low": "AlarmLow"}

@@ -3,7 +3,6 @@
 The numbers stand below `parameters:` under the scaling stack's names. What the stack has no
 parameter for stands below `sceptre_user_data: policy_lab:` (Sceptre passes that on untouched):
 
-    cpu_period_s: 20                      # metric period of the CPU policy: 60, or 20 (high res.)
     cpu_steps: {period_s, periods, cooldown_s, steps: [[above_pct, add_pct], ...]}
     predictive: {utilisation, buffer_s}
     schedule: [{at: "07:00", weekdays: [0, 1], min_tasks, max_tasks}]
@@ -25,9 +24,11 @@ from runbook.lab.service import ServiceModel
 from runbook.scaling.alarms import AlarmRule
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import StepAdjustment, StepScalingPolicy
+from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
 _DEFAULT_COOLDOWN_S = 300.0
 _AWS_PERIOD_S = 60
+_FAST_PERIOD_S = HIGH_RESOLUTION_20S.period_s
 _COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
 
 
@@ -92,7 +93,9 @@ def policy_of(
         target = float(numbers["RequestsPerTarget"])
         tracked.append(requests_tracking(target, period_s, out_s, in_s))
     if "CpuTarget" in numbers:
-        cpu_period_s = int(extra.get("cpu_period_s") or period_s)
+        # 60 stands for what the metrics are anyway; only 20 is a choice.
+        is_fast = _period(numbers.get("EcsMetricPeriodS")) == _FAST_PERIOD_S
+        cpu_period_s = _FAST_PERIOD_S if is_fast else period_s
         tracked.append(cpu_tracking(float(numbers["CpuTarget"]), cpu_period_s, out_s, in_s))
     stepped: list[Stepped] = []
     if "StepAdjustment" in numbers:

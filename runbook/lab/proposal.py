@@ -16,6 +16,8 @@ _WHY = {
     "MinTasks": "tasks that always run",
     "MaxTasks": "not searched: --max-tasks; also bounded by what the store can take",
     "CpuTarget": "percent of what the tasks reserve",
+    "EcsMetricPeriodS": "seconds; 20 needs MetricResolutionS: 20 in service.yaml, launched with it:"
+    " a deployment, and the finer metrics are charged",
     "ScaleOutCooldownS": "seconds after a scale-out in which only a larger one acts",
     "ScaleInCooldownS": "seconds between two scale-ins",
 }

@@ -245,12 +245,11 @@ class _Search:
             "MinTasks": genes["min_tasks"],
             "MaxTasks": max(self._max, genes["min_tasks"]),
             "CpuTarget": target,
+            "EcsMetricPeriodS": genes["cpu_period_s"],
             "ScaleOutCooldownS": genes["out_s"],
             "ScaleInCooldownS": genes["in_s"],
         }
         extra: dict[str, Any] = {}
-        if genes["cpu_period_s"] != 60:
-            extra["cpu_period_s"] = genes["cpu_period_s"]
         if genes["first_rung"] is not None and genes["cpu_period_s"] == 20:
             extra["cpu_steps"] = {
                 "period_s": 20,

@@ -26,6 +26,7 @@ UNITS = {
     "CpuTarget": "% CPU",
     "MemoryTarget": "% memory",
     "P95StepThresholdS": "s",
+    "EcsMetricPeriodS": "s",
     "P95CpuFloor": "% CPU",
     "StepAdjustment": "tasks",
     "StepCooldownS": "s",

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from runbook.cli import cli
 from runbook.errors import InputInvalid
 from runbook.lab.proposal import write_proposal
+from runbook.stacks.template import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = [
@@ -55,6 +56,28 @@ def test_a_proposal_can_be_replayed_as_it_was_tuned(tmp_path: Path):
     again = run("replay", *BASE, "--policy", str(out), "--window", "test", "--json")
     for key in ("task_hours", "violating_requests_pct"):
         assert again["policies"][0][key] == pytest.approx(tuned["policies"][0][key])
+
+
+def test_what_the_lab_tunes_the_scaling_stack_takes(tmp_path: Path):
+    out = tmp_path / "tuned.yaml"
+    run("tune", *BASE, "--candidates", "30", "--out", str(out), "--json")
+    given = yaml.safe_load(out.read_text())["parameters"]
+    template = (ROOT / "sceptre" / "templates" / "scaling.yaml").read_text()
+    declared = parse(template)["Parameters"]
+    assert given.keys() <= declared.keys()
+    assert given["EcsMetricPeriodS"] in declared["EcsMetricPeriodS"]["AllowedValues"]
+
+
+def test_a_period_of_20_s_is_read_from_a_file(tmp_path: Path):
+    ends = {}
+    for period_s in (60, 20):
+        path = tmp_path / f"{period_s}.yaml"
+        path.write_text(f"parameters: {{CpuTarget: 70, EcsMetricPeriodS: {period_s}}}")
+        policies = ("--policy", str(path), "--policy", f"cpu-70-{period_s}s")
+        written, builtin = run("replay", *BASE, *policies, "--json")["policies"]
+        assert written["task_hours"] == pytest.approx(builtin["task_hours"])
+        ends[period_s] = written["task_hours"]
+    assert ends[60] != ends[20]
 
 
 def test_what_the_project_configures_is_a_policy():

@@ -124,9 +124,13 @@ def test_the_metric_period_is_the_environments(
 @pytest.mark.parametrize("environment", sorted({env for env, _ in STACKS}))
 def test_no_rule_is_broken(environment: str, stacks: Stacks, templates: Templates) -> None:
     data = effective(templates["data"], stacks[environment, "data"].values)
+    service = effective(templates["service"], stacks[environment, "service"].values)
+    resolution_s = service["MetricResolutionS"]
     is_shared = data["StoreEngine"] == "postgresql" or data["SqliteVolumeShared"] == "true"
     for layer, template in templates.items():
         given = {**stacks[environment, layer].values, "StoreShared": str(is_shared).lower()}
+        if layer == "scaling":
+            given["ServiceMetricResolutionS"] = resolution_s
         assert broken_rules(template, effective(template, given)) == []
 
 
@@ -155,7 +159,22 @@ def test_a_store_of_its_own_means_one_task(
     shared: str, max_tasks: str, refused: bool, templates: Templates
 ) -> None:
     values = {"StoreShared": shared, "MaxTasks": max_tasks}
-    assert bool(broken_rules(templates["scaling"], values)) is refused
+    scaling = templates["scaling"]
+    assert bool(broken_rules(scaling, effective(scaling, values))) is refused
+
+
+@pytest.mark.parametrize(
+    ("period_s", "resolution_s", "refused"),
+    [("60", "60", False), ("60", "20", False), ("20", "20", False), ("20", "60", True)],
+)
+def test_scaling_does_not_wait_for_finer_metrics_than_there_are(
+    period_s: str, resolution_s: str, refused: bool, templates: Templates
+) -> None:
+    values = {"EcsMetricPeriodS": period_s, "ServiceMetricResolutionS": resolution_s}
+    scaling = templates["scaling"]
+    broken = broken_rules(scaling, effective(scaling, {"StoreShared": "true", **values}))
+    assert bool(broken) is refused
+    assert all("MetricResolutionS 20 in service.yaml" in told for told in broken)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,35 @@ def test_target_tracking_follows_requests_cpu_and_memory(resources: Resources) -
         if policy["PolicyType"] == "TargetTrackingScaling":
             tracking = policy["TargetTrackingScalingPolicyConfiguration"]
             metric = tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]
-            tracked[metric] = tracking["TargetValue"]["Ref"]
+            condition, fast, standard = (
+                metric.get("Fn::If")
+                if isinstance(metric, dict)
+                else ("UseFastMetrics", metric, metric)
+            )
+            assert condition == "UseFastMetrics"
+            tracked[tracking["TargetValue"]["Ref"]] = (standard, fast)
     assert tracked == {
-        "ALBRequestCountPerTarget": "RequestsPerTarget",
-        "ECSServiceAverageCPUUtilization": "CpuTarget",
-        "ECSServiceAverageMemoryUtilization": "MemoryTarget",
+        "RequestsPerTarget": ("ALBRequestCountPerTarget",) * 2,
+        "CpuTarget": (
+            "ECSServiceAverageCPUUtilization",
+            "ECSServiceAverageCPUUtilizationHighResolution",
+        ),
+        "MemoryTarget": (
+            "ECSServiceAverageMemoryUtilization",
+            "ECSServiceAverageMemoryUtilizationHighResolution",
+        ),
     }
+
+
+def test_metrics_are_as_fine_as_the_policies_want_them(
+    templates: Templates, resources: Resources
+) -> None:
+    (service,) = resources("AWS::ECS::Service").values()
+    (fine,) = service["Monitoring"]["MetricConfigurations"]
+    assert fine["MetricNames"] == ["CPUUtilization", "MemoryUtilization"]
+    assert fine["ResolutionSeconds"] == {"Ref": "MetricResolutionS"}
+    fast = templates["scaling"]["Conditions"]["UseFastMetrics"]
+    assert fast == {"Fn::Equals": [{"Ref": "EcsMetricPeriodS"}, "20"]}
 
 
 def test_the_step_policy_only_adds(templates: Templates, resources: Resources) -> None:

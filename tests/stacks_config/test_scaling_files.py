@@ -20,6 +20,7 @@ NUMBERS = [
     "RequestsPerTarget",
     "CpuTarget",
     "MemoryTarget",
+    "EcsMetricPeriodS",
     "P95StepThresholdS",
     "P95CpuFloor",
     "StepAdjustment",

@@ -55,6 +55,8 @@ def test_with_aws_own_period_the_alarm_is_aws_own():
     [
         ("ECSServiceAverageCPUUtilization", "CPUUtilization"),
         ("ECSServiceAverageMemoryUtilization", "MemoryUtilization"),
+        ("ECSServiceAverageCPUUtilizationHighResolution", "CPUUtilization"),
+        ("ECSServiceAverageMemoryUtilizationHighResolution", "MemoryUtilization"),
     ],
 )
 def test_service_metrics_name_cluster_and_service(kind, metric):
@@ -62,6 +64,7 @@ def test_service_metrics_name_cluster_and_service(kind, metric):
     assert (high["Namespace"], high["MetricName"], high["Statistic"]) == (
         "AWS/ECS", metric, "Average",
     )  # fmt: skip
+    assert high["Period"] == Settings().period_s
     assert high["Dimensions"] == [
         {"Name": "ClusterName", "Value": "shop"},
         {"Name": "ServiceName", "Value": "api"},
