@@ -7,6 +7,7 @@ RunbookError                    exit 2
 ├── AwsCallFailed               AWS refused or did not answer
 ├── StackNotFound               an output was asked of a stack that does not exist
 ├── StackFailed                 a stack operation ended in a failed state
+├── ServiceFailed               the deployed service does not run, or answers wrongly
 ├── EndpointClosed              the service cannot be asked from this machine
 ├── GuardRefused                a write to the wrong place, or of a missing image
 ├── EnvironmentLocked           another run writes to the environment
@@ -60,6 +61,10 @@ class StackNotFound(RunbookError):
 
 class StackFailed(RunbookError):
     """A stack operation ended in a failed state."""
+
+
+class ServiceFailed(RunbookError):
+    """The deployed service does not run, or does not answer as it should."""
 
 
 class EndpointClosed(RunbookError):

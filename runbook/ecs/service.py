@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from runbook.aws import client, outputs
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, StackFailed
+from runbook.errors import AwsCallFailed, ServiceFailed, StackFailed
+from runbook.waiting import Waiter
 
 
 @dataclass(frozen=True)
@@ -184,23 +185,26 @@ def wait_stable(
 ) -> Service:
     """Wait until the service runs what it should.
 
-    Raises StackFailed when its deployment failed or the time is over.
+    Raises ServiceFailed when its deployment failed, or the time is over and no task is healthy;
+    StackFailed when it is over otherwise.
     """
     started = now()
+    patience = Waiter(poll_s, timeout_s, sleep=sleep)
     while True:
-        service = describe(environment)
+        service = patience.ask(lambda: describe(environment))
         if on_wait:
             on_wait(service)
         if service.stable:
             return service
         if service.failure:
-            raise StackFailed(
+            raise ServiceFailed(
                 f"The deployment of {service.name} failed",
                 service.failure,
                 "read the stopped tasks' reasons, mend the image or its settings, deploy again",
             )
         if now() - started > timeout_s:
-            raise StackFailed(
+            failed = StackFailed if service.healthy else ServiceFailed
+            raise failed(
                 f"Service {service.name} is not stable",
                 f"after {timeout_s:.0f} s {service.running} of {service.desired} tasks run and "
                 f"{service.healthy} are healthy; {service.newest_event or 'no event says why'}",

@@ -12,7 +12,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from runbook.endpoint import Endpoint
-from runbook.errors import AwsCallFailed, EndpointClosed
+from runbook.errors import AwsCallFailed, EndpointClosed, ServiceFailed
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def smoke_check(
 ) -> Answer:
     """GET until the answer is 200 and JSON, for `timeout_s` seconds at most.
 
-    Raises AwsCallFailed with the last answer otherwise, EndpointClosed when this machine is not
-    let in.
+    Raises ServiceFailed with the last answer otherwise, EndpointClosed when this machine is not
+    let in, AwsCallFailed when nobody listens: a balancer answers for a service that does not.
     """
     url = f"{where.url}{path}"
     if urlsplit(url).scheme not in {"http", "https"}:
@@ -48,13 +48,17 @@ def smoke_check(
         try:
             return _get(url, where.headers)
         except (OSError, HTTPException, ValueError) as error:
-            last, kept_out = str(error), _kept_out(error)
+            last, no_connection, refused = str(error), _no_connection(error), _refused(error)
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
         if now() - started > timeout_s:
-            if where.narrow and kept_out:
+            if where.narrow and (no_connection or refused):
                 raise _closed(url, f"{last}; {where.narrow}")
-            raise AwsCallFailed(
+            if no_connection:
+                raise AwsCallFailed(
+                    f"{url} cannot be reached", last, "check network, name and balancer, ask again"
+                )
+            raise ServiceFailed(
                 f"{url} does not answer as it should",
                 last,
                 "look at the service's tasks and target health",
@@ -68,11 +72,14 @@ def _closed(url: str, why: str) -> EndpointClosed:
     )
 
 
-def _kept_out(error: Exception) -> bool:
-    """Whether it was not the service that spoke: no connection, or someone before it refused."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code in {401, 403}
-    return isinstance(error, urllib.error.URLError)
+def _no_connection(error: Exception) -> bool:
+    return isinstance(error, urllib.error.URLError) and not isinstance(
+        error, urllib.error.HTTPError
+    )
+
+
+def _refused(error: Exception) -> bool:
+    return isinstance(error, urllib.error.HTTPError) and error.code in {401, 403}
 
 
 def _get(url: str, headers: Mapping[str, str]) -> Answer:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from runbook.errors import AwsCallFailed
 from runbook.stacks.template import STATEFUL_TYPES
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 Kind = Literal["CREATE", "UPDATE"]
 

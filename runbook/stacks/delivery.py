@@ -9,7 +9,7 @@ from runbook.ecs import service, smoke
 from runbook.ecs.smoke import Answer
 from runbook.endpoint import endpoint
 from runbook.environment import Environment
-from runbook.errors import EndpointClosed, RunbookError, StackFailed
+from runbook.errors import EndpointClosed, ServiceFailed, StackFailed
 from runbook.stacks import explain, restore
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome
@@ -48,9 +48,10 @@ def deliver(
 
     `release` is None for a review without the service's layer.
 
-    When a changed service does not become stable or does not answer, its stack gets its former
-    template and parameters back, so the former task definition's content, and its
-    configuration file its former text.
+    When a changed service does not run or does not answer as it should, its stack gets its former
+    template and parameters back, so the former task definition's content, and its configuration
+    file its former text. Nothing is undone because it could not be found out: throttling, expired
+    credentials, no network.
 
     `tell` hears of what is waited for and, when anything was changed, of how to undo it.
 
@@ -67,7 +68,7 @@ def deliver(
         no_service = before is None and release is None
         try:
             answer = None if no_service else check(environment, smoke_path, smoke_timeout_s, tell)
-        except RunbookError as error:
+        except ServiceFailed as error:
             changed = any(o.layer == LAYER and o.result == "updated" for o in outcomes)
             if before is None or not changed:
                 raise StackFailed(
@@ -97,7 +98,10 @@ def check(
     """Wait until the service is stable, then ask it at its endpoint.
 
     None where that cannot be asked from here: then ECS's deployment and the targets' health,
-    which are waited for, are all that is known. Raises StackFailed, AwsCallFailed.
+    which are waited for, are all that is known.
+
+    Raises ServiceFailed when its deployment or its answer is bad, StackFailed when it does not
+    settle, AwsCallFailed when it cannot be found out.
     """
     seen: list[str] = []
 

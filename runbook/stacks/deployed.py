@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from runbook.aws import client
 from runbook.environment import LAYERS, Environment
 from runbook.stacks.layers import OutputLookup
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 #: A first creation that failed: nothing of it can be updated, only deleted and made anew.
 DEAD = frozenset({"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})

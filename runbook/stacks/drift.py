@@ -10,7 +10,8 @@ from runbook.aws import client
 from runbook.environment import LAYERS, Environment
 from runbook.errors import AwsCallFailed
 from runbook.stacks.deployed import describe
-from runbook.stacks.waiting import Waiter, waiter_for
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Waiter
 
 
 @dataclass(frozen=True)

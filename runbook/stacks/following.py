@@ -9,7 +9,7 @@ from runbook.errors import StackFailed
 from runbook.stacks import events
 from runbook.stacks.deployed import Deployed, describe
 from runbook.stacks.events import StackEvent
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 OnEvent = Callable[[StackEvent], None]
 

@@ -20,7 +20,8 @@ from runbook.stacks.following import OnEvent, follow, ignore, require_changeable
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
 from runbook.stacks.review import Review
-from runbook.stacks.waiting import Waiter, waiter_for
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Waiter
 
 _DONE = {"CREATE": "CREATE_COMPLETE", "UPDATE": "UPDATE_COMPLETE"}
 

@@ -24,7 +24,8 @@ from runbook.stacks.following import require_changeable
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.review import LayerReview, Review
 from runbook.stacks.template import resources
-from runbook.stacks.waiting import Waiter, waiter_for
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Waiter
 
 
 def plan_changes(

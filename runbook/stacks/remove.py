@@ -13,7 +13,8 @@ from runbook.stacks.following import OnEvent, follow, ignore
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
-from runbook.stacks.waiting import Waiter, waiter_for
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Waiter
 
 
 def deletion_order(

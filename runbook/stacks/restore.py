@@ -15,7 +15,8 @@ from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import CAPABILITIES
 from runbook.stacks.lock import held
 from runbook.stacks.template import secret_parameters
-from runbook.stacks.waiting import Waiter, waiter_for
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Waiter
 
 
 @dataclass(frozen=True)

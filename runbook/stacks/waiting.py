@@ -1,78 +1,10 @@
-"""Polling with a limit, with clock and sleep to be replaced in tests."""
+"""How patiently an environment is waited for."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
-
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed
 from runbook.stacks.service_image import in_local_region
-
-Answer = TypeVar("Answer")
-
-#: What AWS says when it wants to be asked again later.
-_PASSING = frozenset(
-    {
-        "InternalFailure",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Waiter:
-    """How often to look, in seconds, for how long at most, and how often to ask after a fault."""
-
-    poll_s: float
-    timeout_s: float
-    attempts: int = 5
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-    def looks(self, what: str) -> Iterator[None]:
-        """Yields once for every look. Raises AwsCallFailed when the time is over."""
-        started = self.now()
-        while True:
-            yield
-            if self.now() - started > self.timeout_s:
-                raise AwsCallFailed(
-                    f"{what} did not end",
-                    f"it still goes on after {self.timeout_s:.0f} s",
-                    "look at the stack's events, then run this again: it takes up where it is",
-                )
-            self.sleep(self.poll_s)
-
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """The answer to a question that changes nothing, asked again after a passing fault.
-
-        The client itself has retried for a while by then: this is for a network that is away
-        for minutes. Raises the last fault.
-        """
-        pause_s = max(self.poll_s, 0.5)
-        for _ in range(self.attempts - 1):
-            try:
-                return question()
-            except (BotoCoreError, ClientError) as error:
-                if not _passing(error):
-                    raise
-                self.sleep(pause_s)
-                pause_s *= 2
-        return question()
-
-
-def _passing(error: Exception) -> bool:
-    if isinstance(error, ClientError):
-        return error.response["Error"]["Code"] in _PASSING
-    return isinstance(error, ConnectionError | HTTPClientError)
+from runbook.waiting import Waiter
 
 
 def waiter_for(environment: Environment) -> Waiter:

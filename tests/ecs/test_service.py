@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from runbook.ecs import service
 from runbook.ecs.smoke import smoke_check
 from runbook.endpoint import Endpoint
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, EndpointClosed, StackFailed
+from runbook.errors import AwsCallFailed, EndpointClosed, ServiceFailed, StackFailed
 
 
 class FakeEcs:
@@ -129,17 +130,43 @@ def test_waiting_ends_with_the_reason_of_a_failed_deployment(
         {"status": "PRIMARY", "rolloutState": "IN_PROGRESS"},
         {"status": "ACTIVE", "rolloutState": "FAILED", "rolloutStateReason": "circuit breaker"},
     ]
-    with pytest.raises(StackFailed, match="The deployment of web failed: circuit breaker"):
+    with pytest.raises(ServiceFailed, match="The deployment of web failed: circuit breaker"):
         service.wait_stable(environment, sleep=lambda seconds: None)
 
 
-def test_waiting_has_an_end(environment: Environment, ecs: FakeEcs) -> None:
+@pytest.mark.parametrize(("health", "error"), [("healthy", StackFailed), ("x", ServiceFailed)])
+def test_waiting_has_an_end(
+    environment: Environment, ecs: FakeEcs, health: str, error: type[Exception]
+) -> None:
     ecs.state["runningCount"] = 0
+    ecs.health = {8001: health, 8002: "x"}
     clock = itertools.count()
-    with pytest.raises(StackFailed, match="0 of 2 tasks run and 2 are healthy; steady"):
+    with pytest.raises(error, match=r"0 of 2 tasks run and [01] are healthy; steady"):
         service.wait_stable(
             environment, timeout_s=5, now=lambda: float(next(clock)), sleep=lambda seconds: None
         )
+
+
+def test_waiting_asks_again_when_it_was_throttled(
+    environment: Environment, ecs: FakeEcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([client_error("Throttling"), client_error("ServerException"), None])
+    asked = ecs.describe_services
+
+    def describe_services(**wanted: Any) -> Any:
+        if error := next(answers):
+            raise error
+        return asked(**wanted)
+
+    monkeypatch.setattr(ecs, "describe_services", describe_services)
+    assert service.wait_stable(environment, sleep=lambda seconds: None).stable
+    answers = iter([client_error("ExpiredToken")])
+    with pytest.raises(AwsCallFailed, match="ExpiredToken"):
+        service.wait_stable(environment, sleep=lambda seconds: None)
+
+
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeServices")
 
 
 @pytest.fixture
@@ -171,7 +198,7 @@ def test_the_smoke_check_wants_200_and_json(server: str) -> None:
 
 
 def test_the_smoke_check_gives_up_with_the_last_answer(unused_port: int) -> None:
-    with pytest.raises(AwsCallFailed, match="does not answer as it should"):
+    with pytest.raises(AwsCallFailed, match="cannot be reached"):
         ask(Endpoint(f"http://127.0.0.1:{unused_port}"))
 
 
@@ -187,7 +214,7 @@ def test_who_is_not_let_in_knows_nothing_of_the_service(unused_port: int) -> Non
         ask(Endpoint(url, closed="people log in"))
 
 
-@pytest.mark.parametrize(("status", "error"), [(403, EndpointClosed), (500, AwsCallFailed)])
+@pytest.mark.parametrize(("status", "error"), [(403, EndpointClosed), (500, ServiceFailed)])
 def test_the_edge_may_refuse_and_the_service_may_fail(
     refusing: Callable[[int], str], status: int, error: type[Exception]
 ) -> None:
@@ -199,7 +226,7 @@ def test_the_edge_may_refuse_and_the_service_may_fail(
 def test_a_credential_is_sent_and_does_not_follow_a_redirect(
     refusing: Callable[[int], str], seen: list[str]
 ) -> None:
-    with pytest.raises(AwsCallFailed):
+    with pytest.raises(ServiceFailed, match="404"):
         ask(Endpoint(refusing(302), headers={"x-api-key": "secret"}))
     assert seen == ["/ secret", "/elsewhere -"]
 

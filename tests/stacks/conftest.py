@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from runbook.environment import Environment
 from runbook.stacks import deployed, failures, launch, plan, remove
 from runbook.stacks.template import resources
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 TOP = "project_code: shop\nregion: eu-west-1\nstack_tags:\n  project: shop\n"
 GROUP = 'sceptre_user_data:\n  account_id: "000000000000"\n  metric_period_s: 10\n'

@@ -14,7 +14,7 @@ from runbook.stacks.change import NamedChange
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.review import Review
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 
 def keep(review: Review, root: Path, name: str = "slower") -> NamedChange:

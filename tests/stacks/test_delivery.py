@@ -7,7 +7,7 @@ import pytest
 from runbook.ecs.smoke import Answer
 from runbook.endpoint import Endpoint
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, StackFailed
+from runbook.errors import AwsCallFailed, RunbookError, ServiceFailed, StackFailed
 from runbook.stacks import delivery
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.release import Release
@@ -86,17 +86,33 @@ def test_nothing_changed_is_nothing_to_undo(environment: Environment, stage: Sta
 
 
 def test_a_version_that_does_not_answer_goes(environment: Environment, stage: Stage) -> None:
-    stage.answers = [AwsCallFailed("It is silent", "503", "look"), ANSWER]
+    stage.answers = [ServiceFailed("It is silent", "503", "look"), ANSWER]
     with pytest.raises(StackFailed, match="was undone: It is silent: 503"):
         stage.deliver(environment)
     assert stage.happened == ["roll out", "ask", "restore", "ask"]
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        AwsCallFailed("Service web cannot be described", "ThrottlingException", "wait"),
+        StackFailed("Service web is not stable", "a task starts", "look"),
+    ],
+)
+def test_what_could_not_be_found_out_undoes_nothing(
+    environment: Environment, stage: Stage, unknown: RunbookError
+) -> None:
+    stage.answers = [unknown]
+    with pytest.raises(type(unknown), match=unknown.what):
+        stage.deliver(environment)
+    assert stage.happened == ["roll out", "ask"]
 
 
 @pytest.mark.parametrize("why", ["first", "other layer"])
 def test_without_a_version_to_go_back_to_it_says_so(
     environment: Environment, stage: Stage, why: str
 ) -> None:
-    stage.answers = [AwsCallFailed("It is silent", "503", "look")]
+    stage.answers = [ServiceFailed("It is silent", "503", "look")]
     if why == "first":
         stage.before = None
     else:

@@ -1,14 +1,12 @@
 """What a change does to users, and passing faults while waiting."""
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runbook.stacks.changesets import Change
 from runbook.stacks.diff import LayerDiff, ValueChange
 from runbook.stacks.effect import effect
 from runbook.stacks.explain import review_diff
 from runbook.stacks.review import LayerReview, Review
-from runbook.stacks.waiting import Waiter
 
 DATABASE, TASKS = "AWS::RDS::DBInstance", "AWS::ECS::TaskDefinition"
 
@@ -54,38 +52,3 @@ def test_a_review_shows_what_differs_in_layers_that_are_there() -> None:
         "-a",
         "+b",
     ]
-
-
-def throttled() -> ClientError:
-    return ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "call")
-
-
-def test_a_passing_fault_is_asked_again_with_growing_pauses() -> None:
-    slept: list[float] = []
-    faults = [throttled(), EndpointConnectionError(endpoint_url="x")]
-
-    def question() -> str:
-        if faults:
-            raise faults.pop()
-        return "fine"
-
-    assert Waiter(1.0, 10.0, sleep=slept.append).ask(question) == "fine"
-    assert slept == [1.0, 2.0]
-
-
-def test_a_fault_that_stays_and_one_of_ours_are_raised() -> None:
-    slept: list[float] = []
-    asked: list[str] = []
-
-    def refuse(error: Exception) -> None:
-        asked.append("x")
-        raise error
-
-    patience = Waiter(1.0, 10.0, attempts=3, sleep=slept.append)
-    with pytest.raises(ClientError, match="slow down"):
-        patience.ask(lambda: refuse(throttled()))
-    assert (len(asked), slept) == (3, [1.0, 2.0])
-    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "call")
-    with pytest.raises(ClientError, match="no"):
-        patience.ask(lambda: refuse(denied))
-    assert len(asked) == 4

@@ -9,7 +9,7 @@ from runbook.stacks.failures import last_failures
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.remove import delete
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 
 def service_config(environment: Environment, old: str, new: str) -> None:

@@ -15,7 +15,7 @@ from runbook.stacks.edit import config_file, read_parameter
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.release import Release
 from runbook.stacks.review import LayerReview, Review
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 NAMES = ("network", "registry", "data", "service")
 REVIEW = Review(

@@ -12,7 +12,7 @@ from runbook.stacks.changesets import Change
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.review import attention, require_approval
-from runbook.stacks.waiting import Waiter
+from runbook.waiting import Waiter
 
 
 def edit(environment: Environment, name: str, old: str, new: str) -> None:
