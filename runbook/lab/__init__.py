@@ -7,7 +7,7 @@ Modules, bottom up:
 
 - ``layout``        the flat arrays of the compiled loop
 - ``service``       the service: c_SLO(n), CPU per request, how long things take
-- ``stamps``, ``history``   traffic: read, mended, scaled, redrawn
+- ``stamps``, ``rows``, ``grid``, ``history``   traffic: read, mended, scaled, redrawn
 - ``policy``, ``builtin``, ``policy_file``   what decides the desired count
 - ``floors``        bounds over time: scheduled actions, the forecast
 - ``kernel_rules``, ``kernel``, ``compiled``   the compiled loop and its arguments

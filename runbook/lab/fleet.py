@@ -65,6 +65,9 @@ def play_one(name: str, content: bytes, job: Job) -> dict[str, Any]:
         outcomes = replay(policies, history, service, seeds=job.seeds, threads=1)
     except RunbookError as error:
         return {"name": name, "error": str(error)}
+    except Exception as error:
+        # One history must not end the others' replay, whatever is wrong with it.
+        return {"name": name, "error": f"{type(error).__name__}: {error}"}
     return {
         "name": name,
         "history": history.describe(),
@@ -112,12 +115,13 @@ def play_fleet(
     when a file cannot be read.
     """
     results: dict[str, dict[str, Any]] = {}
+    names = distinct(histories)
     waiting = iter(enumerate(histories))
 
     def submitted() -> Iterator[Any]:
         for number, path in waiting:
             yield client.submit(
-                play_one, path.name, _content(path), job, key=f"lab-{number}", pure=False
+                play_one, names[number], _content(path), job, key=f"lab-{number}", pure=False
             )
 
     queue = submitted()
@@ -133,6 +137,20 @@ def play_fleet(
         if following is not None:
             running.add(following)
     return [results[f"lab-{number}"] for number in range(len(histories))]
+
+
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """A name for each path: its last part, with as many folders as tell it from the others."""
+    names = []
+    for path in paths:
+        parts = path.parts
+        name = path.name
+        for many in range(1, len(parts) + 1):
+            name = str(Path(*parts[-many:]))
+            if sum(other.parts[-many:] == parts[-many:] for other in paths) == 1:
+                break
+        names.append(name)
+    return names
 
 
 def totals(services: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

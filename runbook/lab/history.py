@@ -13,16 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from runbook.errors import InputInvalid
+from runbook.lab.grid import fill_gaps, to_grid
+from runbook.lab.rows import TOLD_AS, Rows, read_rows
 from runbook.lab.service import ServiceModel
-from runbook.lab.stamps import fill_gaps, read_stamps
 
-COLUMNS = ("timestamp", "requests")
 _ENOUGH_PER_WINDOW = 200.0
 """Requests a window needs for its count to be a rate: 7 % counting noise."""
 _LONGEST_WINDOW_S = 3600
-_FEWEST_ROWS = 30
-_MOST_GAPS = 0.5
-_TOLD_AS = "give a CSV with the columns timestamp,requests, one row an interval"
+_MOST_RPS = 1e9
+"""Beyond what any service takes: a count over it is a mistake."""
+_WILD = 100.0
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,16 @@ def read_history(path: Path, *, timezone: str = "UTC", train_share: float = 0.5)
     """Read `timestamp,requests`, requests per interval, one row an interval.
 
     Stamps without an offset are in `timezone`. Duplicates are averaged, gaps filled, order
-    restored; all of it is told in `mended`. Raises InputInvalid for what is no history.
+    restored, changes of the interval evened out; all of it is told in `mended`. Raises
+    InputInvalid for what is no history.
     """
-    stamps, requests, mended = _rows(path, timezone)
-    return make_history(path.name, stamps, requests, mended, train_share=train_share)
+    return history_of(path.name, read_rows(path, timezone), train_share=train_share)
+
+
+def history_of(name: str, rows: Rows, *, train_share: float = 0.5) -> History:
+    """The history of rows already read. Raises InputInvalid."""
+    notes = rows.notes, rows.dst_hours
+    return make_history(name, rows.stamps, rows.requests, notes, train_share=train_share)
 
 
 def make_history(
@@ -179,38 +185,31 @@ def make_history(
         )
     told, dst_hours = notes
     out_of_order = int((np.diff(stamps.asi8) < 0).sum())
-    series = pd.Series(requests, index=stamps).sort_index(kind="stable")
-    duplicates = int(series.index.duplicated().sum())
-    if duplicates:
-        series = series.groupby(level=0).mean()
-    step_s = _step_s(name, pd.DatetimeIndex(series.index))
-    seconds = (series.index - series.index[0]).total_seconds().to_numpy()
-    at = np.rint(seconds / step_s).astype(np.int64)
-    off_grid = int((np.abs(seconds - at * step_s) > 0.5).sum())
-    whole = np.full(int(at[-1]) + 1, np.nan)
-    # Two stamps may fall into one interval of the grid: the mean of them, like duplicates.
-    merged = pd.Series(series.to_numpy()).groupby(at).mean()
-    whole[merged.index.to_numpy()] = merged.to_numpy()
-    missing = np.isnan(whole)
-    if missing.mean() > _MOST_GAPS:
+    grid = to_grid(name, stamps, requests)
+    step_s = grid.step_s
+    missing = np.isnan(grid.counts)
+    gaps = int((np.diff(np.concatenate(([0], missing.astype(np.int8)))) == 1).sum())
+    filled, fill_notes = fill_gaps(grid.counts, step_s)
+    highest = int(np.argmax(filled))
+    if not filled[highest] > 0:
+        raise InputInvalid(f"{name} is no usable history", "it has no requests", TOLD_AS)
+    when = f"{grid.start + pd.Timedelta(seconds=highest * step_s):%Y-%m-%d %H:%M} UTC"
+    if filled[highest] > _MOST_RPS * step_s:
         raise InputInvalid(
             f"{name} is no usable history",
-            f"{missing.mean():.0%} of its {step_s} s intervals are missing",
-            "give a history with fewer gaps",
+            f"{filled[highest]:.3g} requests in {step_s} s at {when} is more than"
+            f" {_MOST_RPS:.0e} a second",
+            "mend or leave out the row; an interval that is left out counts as a gap",
         )
-    gaps = int((np.diff(np.concatenate(([0], missing.astype(np.int8)))) == 1).sum())
-    filled, fill_notes = fill_gaps(whole, step_s)
     rate, window_s = _rate(filled, step_s)
-    if not rate.max() > 0:
-        raise InputInvalid(f"{name} is no usable history", "it has no requests", _TOLD_AS)
-    notes_all = [*told, *fill_notes]
-    if duplicates:
-        notes_all.append(f"{duplicates} duplicate stamps: their mean was taken")
+    notes_all = [*told, *fill_notes, *grid.notes]
     if out_of_order:
         notes_all.append(f"{out_of_order} rows out of order: sorted")
-    if off_grid:
+    usual = float(np.quantile(filled, 0.99))
+    if usual > 0 and filled[highest] > _WILD * usual:
         notes_all.append(
-            f"{off_grid} stamps off the {step_s} s grid: moved to the nearest interval"
+            f"the highest count, at {when}, is {filled[highest] / usual:.0f} times the 99th"
+            " percentile: it is kept; mend it if it is mistyped"
         )
     if window_s > step_s:
         notes_all.append(
@@ -221,63 +220,14 @@ def make_history(
         len(requests),
         gaps,
         int(missing.sum()),
-        duplicates,
+        grid.duplicates,
         out_of_order,
-        off_grid,
+        grid.off_grid,
         dst_hours,
         tuple(notes_all),
     )
     train = max(1, int(len(rate) * train_share))
-    return History(name, series.index[0], step_s, rate, mended, train, window_s)
-
-
-def _rows(
-    path: Path, timezone: str
-) -> tuple[pd.DatetimeIndex, NDArray[np.float64], tuple[tuple[str, ...], int]]:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputInvalid(f"{path} cannot be read", str(error).strip(), _TOLD_AS) from error
-    if not set(COLUMNS) <= set(frame.columns):
-        raise InputInvalid(
-            f"{path} is no history", f"its columns are {', '.join(frame.columns)}", _TOLD_AS
-        )
-    if len(frame) < _FEWEST_ROWS:
-        raise InputInvalid(
-            f"{path} is too short", f"{len(frame)} rows", f"give {_FEWEST_ROWS} or more"
-        )
-    requests = pd.to_numeric(frame["requests"], errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(requests) | (requests < 0)
-    if bad.any():
-        line = int(np.argmax(bad))
-        raise InputInvalid(
-            f"{path} is no history",
-            f"line {line + 2}: {frame['requests'].iloc[line]!r} is no number of requests",
-            "mend or leave out the row; an interval that is left out counts as a gap",
-        )
-    stamps, notes = read_stamps(path, frame["timestamp"], timezone)
-    return stamps, requests, notes
-
-
-def _step_s(name: str, index: pd.DatetimeIndex) -> int:
-    """The interval, seconds: the commonest distance of neighbours."""
-    distances = np.diff(index.asi8.astype(np.float64)) / _per_second(index)
-    whole = np.rint(distances[distances > 0.5])
-    if len(whole) == 0:
-        raise InputInvalid(f"{name} is no history", "all its stamps are the same", _TOLD_AS)
-    values, counts = np.unique(whole, return_counts=True)
-    step_s = int(values[np.argmax(counts)])
-    if not 1 <= step_s <= 3600:
-        raise InputInvalid(
-            f"{name} is too coarse",
-            f"its interval is {step_s} s, scaling acts within minutes",
-            "give intervals of at most an hour",
-        )
-    return step_s
-
-
-def _per_second(index: pd.DatetimeIndex) -> float:
-    return {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[index.unit]
+    return History(name, grid.start, step_s, rate, mended, train, window_s)
 
 
 def _rate(counts: NDArray[np.float64], step_s: int) -> tuple[NDArray[np.float64], int]:

@@ -13,7 +13,7 @@ from runbook.capacity.curve import CapacityCurve
 from runbook.cli import cli
 from runbook.errors import Finding, InputInvalid
 from runbook.lab.builtin import builtin
-from runbook.lab.fleet import Job, cluster, play_fleet, totals
+from runbook.lab.fleet import Job, cluster, distinct, play_fleet, play_one, totals
 from runbook.lab.history import read_history
 from runbook.lab.replay import replay
 from runbook.lab.service import ServiceModel
@@ -82,6 +82,22 @@ def test_the_command_names_what_it_could_not_play(client: Any, histories: list[P
         "service4.csv",
     ]
     assert data["fleet"][0]["name"] == "cpu-70-60s"
+
+
+def test_whatever_is_wrong_with_one_history_the_others_are_played(
+    histories: list[Path], curve: CapacityCurve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("runbook.lab.fleet.read_history", fails)
+    found = play_one("one.csv", histories[0].read_bytes(), Job(curve, ("cpu-70-60s",)))
+    assert found == {"name": "one.csv", "error": "MemoryError: no room"}
+
+
+def test_services_with_one_file_name_are_told_apart() -> None:
+    paths = [Path("shop/eu/requests.csv"), Path("shop/us/requests.csv"), Path("other.csv")]
+    assert distinct(paths) == ["eu/requests.csv", "us/requests.csv", "other.csv"]
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
