@@ -111,6 +111,15 @@ def test_what_cannot_be_made_again_is_protected(
     assert not any(config.protected for config in unprotected.values())
 
 
+def test_tasks_get_out_wherever_they_are_no_processes_of_this_machine(
+    stacks: dict[tuple[str, str], Any],
+) -> None:
+    # Without a way out a Fargate task cannot even pull its image; no template knows where it is.
+    for (name, layer), config in stacks.items():
+        if layer == "network":
+            assert (config.values["Egress"] == "none") == (name == "local"), name
+
+
 def test_only_the_edge_lives_in_another_region(stacks: dict[tuple[str, str], Any]) -> None:
     for config in stacks.values():
         expected = "us-east-1" if config.layer == "edge" else "eu-west-1"

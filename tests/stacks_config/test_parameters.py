@@ -215,6 +215,16 @@ def test_a_certificate_needs_the_name_it_is_for(templates: Templates) -> None:
         ("balancer", {"Exposure": "cloudfront"}, "OriginSecretArn"),
         ("balancer", {"Login": "cognito"}, "CertificateArn"),
         ("balancer", {"HostedZoneId": "Z1"}, "DomainName"),
+        (
+            "balancer",
+            {
+                "Login": "cognito",
+                "Exposure": "vpc-origin",
+                "CertificateArn": "arn:aws:acm:eu-west-1:1:certificate/x",
+                "DomainName": "shop.example",
+            },
+            "Cognito",
+        ),
         ("edge", {"EdgeMode": "public-origin"}, "OriginSecretArn"),
         ("edge", {"DomainName": "shop.example"}, "CertificateArn"),
         ("edge", {"AccessControl": "api-key"}, "EdgeMode"),

@@ -16,7 +16,7 @@ Templates = dict[str, Template]
 Resources = Callable[[str], dict[str, dict[str, Any]]]
 
 OUTPUTS = {
-    "network": "VpcId VpcCidr BalancerSubnetIds AppSubnetIds",
+    "network": "VpcId VpcCidr BalancerSubnetIds AppSubnetIds StoreSubnetIds",
     "registry": "RepositoryUri RepositoryName RepositoryArn RunbookRepositoryUri"
     " RunbookRepositoryArn",
     "data": "StoreEngine StoreShared StoreUrl JwtSecretArn StoreSecretArn ImageBucketName"
@@ -212,6 +212,42 @@ def test_no_subnet_hands_out_public_addresses(resources: Resources) -> None:
     subnets = resources("AWS::EC2::Subnet")
     assert len(subnets) == 4
     assert all(subnet["MapPublicIpOnLaunch"] is False for subnet in subnets.values())
+def test_a_database_has_two_zones_however_many_the_tasks_have(
+    templates: Templates, resources: Resources
+) -> None:
+    given = templates["network"]["Outputs"]["StoreSubnetIds"]["Value"]["Fn::Join"][1]
+    subnets = [templates["network"]["Resources"][item["Ref"]] for item in given]
+    assert not any("Condition" in subnet for subnet in subnets)
+    assert len({json.dumps(s["Properties"]["AvailabilityZone"]) for s in subnets}) == 2
+    group = resources("AWS::RDS::DBSubnetGroup")["data.StoreSubnetGroup"]
+    assert group["SubnetIds"] == {"Ref": "StoreSubnetIds"}
+
+
+def test_what_the_page_counts_cannot_be_off(templates: Templates) -> None:
+    insights = templates["cluster"]["Parameters"]["ContainerInsights"]
+    assert "disabled" not in insights["AllowedValues"]
+
+
+def test_flow_logs_may_do_what_aws_asks_for(resources: Resources) -> None:
+    role = resources("AWS::IAM::Role")["network.FlowLogRole"]
+    granted = {
+        action: statement["Resource"]
+        for policy in policies(role)
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in listed(statement["Action"])
+    }
+    # The list of the VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs".
+    assert set(granted) == {
+        f"logs:{name}"
+        for name in (
+            "CreateLogGroup", "CreateLogStream", "DescribeLogGroups", "DescribeLogStreams",
+            "PutLogEvents",
+        )
+    }  # fmt: skip
+    del granted["logs:DescribeLogGroups"]
+    assert all(item == {"Fn::GetAtt": ["FlowLogGroup", "Arn"]} for item in granted.values())
+
+
 
 
 def test_app_subnets_have_no_route_from_the_internet(resources: Resources) -> None:
