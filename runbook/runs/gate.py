@@ -1,16 +1,18 @@
-"""Plans in words, and what an approval allows."""
+"""Plans in words, and what an approval opens."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from runbook.environment import Environment
+from runbook.errors import InputInvalid
 from runbook.runs.record import read_json, run_dirs
-from runbook.stacks.review import Review
+from runbook.stacks.review import DIGEST_DIGITS, Approvable, Review, require_approval
 
 
 @dataclass(frozen=True)
@@ -32,29 +34,52 @@ class ActionPlan:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def allowed_changes(
-    review: Review, how: str, root: Path, run_dir: Path
-) -> frozenset[tuple[str, str]]:
-    """The (layer, logical id) that may be replaced or deleted: what the approver was shown.
+@dataclass(frozen=True)
+class Approval:
+    """How a gate was opened, and the (layer, logical id) that may then be replaced or deleted."""
 
-    Whoever gave a digest saw the review in an earlier run; its record is looked up below
-    `root`. `local`, which approves itself, is shown the present one.
+    how: str
+    allowed: frozenset[tuple[str, str]] = frozenset()
+
+
+def approval(
+    environment: Environment, plan: Approvable, given: str, root: Path, run_dir: Path
+) -> Approval:
+    """Open the gate for what was approved, or raise what `require_approval` raises.
+
+    Whoever gave a digest saw a review in an earlier run, whose record is looked up below `root`:
+    it shows what may be replaced or deleted. A run that was approved and killed goes on under the
+    same digest, because what it has done already is as was wanted and the rest is as it was.
+    `local`, which approves itself, is shown the present plan.
     """
+    if not isinstance(plan, Review):
+        return Approval(require_approval(environment, plan, given))
+    seen = list(_reviewed(plan.environment, given, root, run_dir))
+    going_on = any(_goes_on(plan, earlier) for earlier in seen)
+    how = "digest" if going_on else require_approval(environment, plan, given)
     if how != "digest":
-        return review.destructive
-    shown: set[tuple[str, str]] = set()
-    for run in run_dirs(root, review.environment):
+        return Approval(how, plan.destructive)
+    return Approval(how, frozenset().union(*(earlier.destructive for earlier in seen)))
+
+
+def _reviewed(environment: str, given: str, root: Path, run_dir: Path) -> Iterator[Review]:
+    """The reviews of that digest, as earlier runs recorded them."""
+    wanted = given.strip().lower()
+    if len(wanted) < DIGEST_DIGITS:
+        return
+    for run in run_dirs(root, environment):
         for path in run.glob("*/review.json") if run != run_dir else ():
             content = read_json(path)
-            if content.get("digest") == review.digest:
-                shown |= _destructive(content)
-    return frozenset(shown)
+            if str(content.get("digest", "")).startswith(wanted):
+                with contextlib.suppress(InputInvalid):
+                    yield Review.from_dict(content)
 
 
-def _destructive(review: Mapping[str, Any]) -> set[tuple[str, str]]:
-    return {
-        (layer["layer"], change["logical_id"])
-        for layer in review["layers"]
-        for change in layer["changes"]
-        if change["destructive"]
-    }
+def _goes_on(plan: Review, earlier: Review) -> bool:
+    """Whether the plan is the rest of an earlier one: nobody else changed a stack meanwhile."""
+    before = {item.layer: item.base for item in earlier.layers}
+    return (
+        not plan.empty
+        and plan.configuration == earlier.configuration
+        and all(item.empty or item.base == before.get(item.layer) for item in plan.layers)
+    )

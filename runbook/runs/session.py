@@ -15,11 +15,11 @@ from typing import Any, Protocol
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, Finding, RunbookError
 from runbook.runs import checks, display, record, shell
-from runbook.runs.gate import ActionPlan, allowed_changes
+from runbook.runs.gate import ActionPlan, approval
 from runbook.runs.progress import ProgressFile, Report
 from runbook.runs.result import Artifact, Level, Result
 from runbook.runs.result import Finding as FindingLine
-from runbook.stacks.review import DIGEST_DIGITS, Approvable, Review, require_approval
+from runbook.stacks.review import DIGEST_DIGITS, Approvable, Review
 
 
 class VerdictFailed(Finding):
@@ -228,15 +228,16 @@ class NotebookRun:
             return
         given = str(self.result.parameters.get("approve", ""))
         try:
-            how = require_approval(self.environment, self._approvable, given)
+            opened = approval(
+                self.environment, self._approvable, given, self.dir.parent.parent, self.dir
+            )
         except ApprovalMissing as closed:
             self.stopped, self.acted = "not approved", False
             self.finding("fail", str(closed))
             return
-        if isinstance(self._approvable, Review):
-            self.allowed = allowed_changes(self._approvable, how, self.dir.parent.parent, self.dir)
+        self.allowed = opened.allowed
         self.go = self.acted = not self._approvable.empty
-        print(f"Gate: {how}.")
+        print(f"Gate: {opened.how}.")
 
     # --- ending
 

@@ -1,10 +1,10 @@
-"""The hash that binds an approval to exactly what was reviewed."""
+"""The hashes that bind an approval to exactly what was reviewed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runbook.environment import Environment
 from runbook.stacks.layers import Layer
@@ -37,6 +37,15 @@ def digest(environment: Environment, layers: Sequence[Layer]) -> str:
             "layers": [layer_digest(layer) for layer in layers],
         }
     )
+
+
+def approval_digest(configuration: str, bases: Mapping[str, str]) -> str:
+    """What an approval names: the configuration, and by layer the stacks that it would change.
+
+    `bases` are their fingerprints. Where nothing that exists would change, as on a first create,
+    it is the configuration's digest alone, so that it holds while the stacks come into being.
+    """
+    return _hash({"configuration": configuration, "bases": dict(bases)}) if bases else configuration
 
 
 def _hash(content: object) -> str:

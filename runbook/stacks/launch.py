@@ -75,7 +75,7 @@ def apply(
 def require_unaltered(environment: Environment, review: Review) -> None:
     """Raises ApprovalMissing when the configuration is no longer what was reviewed."""
     symbolic = load_layers(environment, [item.layer for item in review.layers])
-    if digest(environment, symbolic) != review.digest:
+    if digest(environment, symbolic) != review.configuration:
         raise ApprovalMissing(
             f"The stacks of {environment.name} are not what was reviewed",
             "templates, parameters or tags changed after the review",

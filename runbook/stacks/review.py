@@ -12,6 +12,7 @@ from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
 from runbook.stacks.changesets import Change
 from runbook.stacks.diff import LayerDiff, ValueChange
+from runbook.stacks.digest import approval_digest
 from runbook.stacks.effect import effect
 
 #: As many digits of a digest are shown, and enough to approve with.
@@ -55,11 +56,17 @@ class LayerReview:
 
 @dataclass(frozen=True)
 class Review:
-    """All layers in launch order, and the digest an approval binds to."""
+    """All layers in launch order; `configuration` is the digest of what they should become."""
 
     environment: str
     layers: tuple[LayerReview, ...]
-    digest: str
+    configuration: str
+
+    @property
+    def digest(self) -> str:
+        """What an approval names: this configuration, on the stacks as they are now."""
+        bases = {item.layer: item.base for item in self.layers if item.operation == "update"}
+        return approval_digest(self.configuration, {k: v for k, v in bases.items() if v})
 
     @property
     def empty(self) -> bool:
@@ -115,9 +122,10 @@ class Review:
     def to_dict(self) -> dict[str, Any]:
         """For review.json."""
         return {
-            "schema_version": 1,
+            "schema_version": 2,
             "environment": self.environment,
             "digest": self.digest,
+            "configuration": self.configuration,
             "empty": self.empty,
             "layers": [
                 {
@@ -138,7 +146,7 @@ class Review:
         """What `to_dict` gave. Raises InputInvalid for anything else."""
         try:
             layers = tuple(_layer_review(item) for item in content["layers"])
-            return cls(content["environment"], layers, content["digest"])
+            return cls(content["environment"], layers, content["configuration"])
         except (KeyError, TypeError) as error:
             raise InputInvalid(
                 "This is no review", f"it lacks or garbles {error}", "make it again"
@@ -204,7 +212,7 @@ def require_approval(environment: Environment, plan: Approvable, digest: str) ->
             return "digest"
         raise ApprovalMissing(
             f"The approved digest {given[:DIGEST_DIGITS]} is not that of this plan",
-            "what it would do changed since it was approved",
+            "what it would do, or a stack that it changes, is not as it was approved",
             f"read the plan again, then: --approve {plan.digest[:DIGEST_DIGITS]}",
         )
     if environment.is_local:

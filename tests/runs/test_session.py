@@ -7,7 +7,6 @@ import pytest
 from runbook.errors import ApprovalMissing, InputInvalid
 from runbook.runs import begin, record
 from runbook.runs.checks import Check, group, tree
-from runbook.runs.gate import allowed_changes
 from runbook.runs.session import NotebookRun, PreflightFailed, VerdictFailed
 from runbook.stacks.changesets import Change
 from runbook.stacks.diff import LayerDiff
@@ -109,18 +108,6 @@ def test_an_empty_review_is_no_change(project: Path) -> None:
     run.finish()
     assert not run.go
     assert content(run)["verdict"] == "no_change"
-
-
-def test_who_approved_by_digest_allows_what_an_earlier_run_showed(project: Path) -> None:
-    root = project / "runs"
-    earlier = root / "dev" / "20260101T000000Z-aaaa"
-    now = root / "dev" / "20260102T000000Z-aaaa"
-    assert allowed_changes(REVIEW, "digest", root, now) == frozenset()
-    (earlier / "10_deploy").mkdir(parents=True)
-    REVIEW.save(earlier / "10_deploy" / "review.json")
-    assert allowed_changes(REVIEW, "digest", root, now) == {("data", "Store")}
-    assert allowed_changes(REVIEW, "digest", root, earlier) == frozenset(), "not its own"
-    assert allowed_changes(REVIEW, "local approves itself", root, now) == {("data", "Store")}
 
 
 def test_an_input_comes_from_this_run_or_the_latest(project: Path) -> None:

@@ -11,7 +11,7 @@ from runbook.errors import ApprovalMissing, InputInvalid
 from runbook.stacks.changesets import Change
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
-from runbook.stacks.review import attention, require_approval
+from runbook.stacks.review import Review, attention, require_approval
 from runbook.waiting import Waiter
 
 
@@ -59,6 +59,20 @@ def test_the_digest_changes_with_template_parameters_and_tags(
     before = plan_changes(environment, waiter=waiter).digest
     edit(environment, name, old, new)
     assert plan_changes(environment, waiter=waiter).digest != before
+
+
+def test_the_digest_changes_with_the_stack_that_would_be_changed(
+    environment: Environment, cloudformation, waiter: Waiter
+) -> None:
+    apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    edit(environment, "config/local/service.yaml", "tail", "end")
+    seen = plan_changes(environment, waiter=waiter)
+    cloudformation.stacks["shop-local-service"]["Tags"].append({"Key": "by", "Value": "hand"})
+    now = plan_changes(environment, waiter=waiter)
+    assert now.configuration == seen.configuration
+    assert now.digest != seen.digest
+    assert seen.digest != seen.configuration
+    assert Review.from_dict(now.to_dict()).digest == now.digest
 
 
 def test_an_update_is_shown_with_diff_and_replacements_shouted(
