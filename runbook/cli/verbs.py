@@ -256,7 +256,7 @@ def _emit_review(review: Review, as_json: bool) -> None:
 
 
 def _emit_delivery(delivery: Delivery, as_json: bool) -> None:
-    changed = any(item.result != "no_change" for item in delivery.outcomes)
+    changed = any(item.changed for item in delivery.outcomes)
     data = {
         "verdict": "pass" if changed else "no_change",
         "outcomes": [asdict(item) for item in delivery.outcomes],

@@ -59,17 +59,26 @@ def deliver(
     """
     with held(environment, tell=tell):
         before = restore.take(environment, LAYER)
-        undo = explain.undo_hint(environment.name, service_existed=before is not None)
+        done: list[LayerOutcome] = []
         try:
-            outcomes = roll_out(environment, review, release, allowed=allowed, on_event=on_event)
-        except StackFailed:
-            tell(undo)
+            roll_out(
+                environment,
+                review,
+                release,
+                allowed=allowed,
+                on_event=on_event,
+                on_layer=done.append,
+            )
+        except Exception:
+            tell(explain.what_stays(done))
+            if any(item.changed for item in done):
+                tell(explain.undo_hint(environment.name, done, service_existed=before is not None))
             raise
         no_service = before is None and release is None
         try:
             answer = None if no_service else check(environment, smoke_path, smoke_timeout_s, tell)
         except ServiceFailed as error:
-            changed = any(o.layer == LAYER and o.result == "updated" for o in outcomes)
+            changed = any(item.layer == LAYER and item.result == "updated" for item in done)
             if before is None or not changed:
                 raise StackFailed(
                     f"The service of {environment.name} does not work",
@@ -84,9 +93,9 @@ def deliver(
                 f"{error.what}: {error.why}",
                 "the former version serves again and service.yaml names it; mend the new one",
             ) from error
-        if any(item.result != "no_change" for item in outcomes):
-            tell(undo)
-    return Delivery(outcomes, answer)
+        if any(item.changed for item in done):
+            tell(explain.undo_hint(environment.name, done, service_existed=before is not None))
+    return Delivery(tuple(done), answer)
 
 
 def check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runbook.stacks.diff import LayerDiff, ValueChange
+from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.review import Review
 
 #: Outside a unified diff's first column nothing is marked, so values get marks of their own.
@@ -31,11 +32,21 @@ def review_diff(review: Review) -> str:
     )
 
 
-def undo_hint(environment: str, *, service_existed: bool) -> str:
+def what_stays(done: Sequence[LayerOutcome]) -> str:
+    """What a deployment that stopped had changed by then; the layer that failed is not in it."""
+    changed = [f"{item.layer} ({item.result})" for item in done if item.changed]
+    if not changed:
+        return "It stopped before any layer was changed."
+    return f"It stopped after these layers were changed, and they stay: {', '.join(changed)}."
+
+
+def undo_hint(environment: str, done: Sequence[LayerOutcome], *, service_existed: bool) -> str:
     """How to get back to what was there before."""
     files = f"check out the former files of sceptre/, then make change ENV={environment} NAME=undo"
     if not service_existed:
         return f"To undo: make delete ENV={environment}; or {files}"
+    if not any(item.layer == "service" and item.changed for item in done):
+        return f"To undo: {files}"
     back = f"runbook run 90_rollback --env {environment} (the service's former revision)"
     return f"To undo: {back}; for anything else {files}"
 

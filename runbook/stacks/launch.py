@@ -5,7 +5,7 @@ A killed run can be started again: what is done is empty, what is under way is w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,14 @@ class LayerOutcome:
     result: str
     changes: int
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return self.result != "no_change"
+
+
+OnLayer = Callable[[LayerOutcome], None]
+
 
 def apply(
     environment: Environment,
@@ -43,12 +51,14 @@ def apply(
     layers: Sequence[str] | None = None,
     allowed: frozenset[tuple[str, str]] | None = None,
     on_event: OnEvent | None = None,
+    on_layer: OnLayer | None = None,
     waiter: Waiter | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Bring the reviewed layers, or those of them that are named, to what was reviewed.
 
     `allowed` are the (layer, logical id) that may be replaced or deleted; by default those
-    the review shows. The environment is locked meanwhile.
+    the review shows. The environment is locked meanwhile. `on_layer` hears of each layer that is
+    done, also of those before one that fails.
 
     Raises ApprovalMissing when the configuration is no longer what was reviewed, a stack was
     changed since, or a replacement or deletion turns up that was not shown; EnvironmentLocked;
@@ -69,6 +79,8 @@ def apply(
             with aws_variables(environment):
                 work = _Work(cloudformation, layer, shown, base, on_event or ignore, patience)
                 outcomes.append(work.run())
+            if on_layer:
+                on_layer(outcomes[-1])
     return tuple(outcomes)
 
 

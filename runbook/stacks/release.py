@@ -16,7 +16,7 @@ from runbook.environment import Environment
 from runbook.errors import InputInvalid, StackNotFound
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.following import OnEvent
-from runbook.stacks.launch import LayerOutcome, apply
+from runbook.stacks.launch import LayerOutcome, OnLayer, apply
 from runbook.stacks.review import Review
 from runbook.stacks.service_image import (
     TAG,
@@ -111,6 +111,7 @@ def roll_out(
     *,
     allowed: frozenset[tuple[str, str]],
     on_event: OnEvent | None = None,
+    on_layer: OnLayer | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Apply what was reviewed, with the image in the registry before the service needs it.
 
@@ -123,7 +124,14 @@ def roll_out(
     until = names.index(_REGISTRY) + 1 if _REGISTRY in names else 0
 
     def run(layers: Sequence[str]) -> tuple[LayerOutcome, ...]:
-        return apply(environment, review, layers=layers, allowed=allowed, on_event=on_event)
+        return apply(
+            environment,
+            review,
+            layers=layers,
+            allowed=allowed,
+            on_event=on_event,
+            on_layer=on_layer,
+        )
 
     first = run(names[:until])
     if release is not None and release.image is not None:

@@ -7,7 +7,14 @@ import pytest
 from runbook.ecs.smoke import Answer
 from runbook.endpoint import Endpoint
 from runbook.environment import Environment
-from runbook.errors import AwsCallFailed, RunbookError, ServiceFailed, StackFailed
+from runbook.errors import (
+    ApprovalMissing,
+    AwsCallFailed,
+    InputInvalid,
+    RunbookError,
+    ServiceFailed,
+    StackFailed,
+)
 from runbook.stacks import delivery
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.release import Release
@@ -16,6 +23,7 @@ from runbook.stacks.review import Review
 REVIEW = Review("local", (), "d" * 64)
 RELEASE = Release("@sha256:ab", None)
 ANSWER = Answer("http://x/products", 200, 3.0, 10)
+NETWORK = LayerOutcome("network", "shop-local-network", "updated", 1)
 UPDATED = LayerOutcome("service", "shop-local-service", "updated", 1)
 
 
@@ -24,16 +32,18 @@ class Stage:
 
     def __init__(self) -> None:
         self.before: object | None = object()
-        self.outcome: LayerOutcome | Exception = UPDATED
+        self.done: list[LayerOutcome] = [UPDATED]
+        self.error: Exception | None = None
         self.answers: list[Answer | Exception] = [ANSWER]
         self.happened: list[str] = []
         self.told: list[str] = []
 
-    def roll_out(self, *_: Any, **__: Any) -> tuple[LayerOutcome, ...]:
+    def roll_out(self, *_: Any, on_layer: Any, **__: Any) -> None:
         self.happened.append("roll out")
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return (self.outcome,)
+        for item in self.done:
+            on_layer(item)
+        if self.error:
+            raise self.error
 
     def check(self, *_: Any) -> Answer:
         self.happened.append("ask")
@@ -80,7 +90,7 @@ def test_who_cannot_ask_goes_by_what_ecs_tells(
 
 
 def test_nothing_changed_is_nothing_to_undo(environment: Environment, stage: Stage) -> None:
-    stage.outcome = LayerOutcome("service", "s", "no_change", 0)
+    stage.done = [LayerOutcome("service", "s", "no_change", 0)]
     stage.deliver(environment)
     assert stage.told == []
 
@@ -116,26 +126,51 @@ def test_without_a_version_to_go_back_to_it_says_so(
     if why == "first":
         stage.before = None
     else:
-        stage.outcome = LayerOutcome("network", "n", "updated", 1)
+        stage.done = [NETWORK]
     with pytest.raises(StackFailed, match="no other version to go back to"):
         stage.deliver(environment)
     assert "restore" not in stage.happened
 
 
-def test_a_failed_layer_is_not_asked_and_one_is_told_how_to_undo_the_others(
-    environment: Environment, stage: Stage
+@pytest.mark.parametrize(
+    "error",
+    [
+        StackFailed("Layer data failed", "no", "mend it"),
+        ApprovalMissing("shop-local-data was changed", "by somebody", "review again"),
+        AwsCallFailed("No network", "away", "run again"),
+        InputInvalid("Image is not in the registry", "gone", "push it"),
+    ],
+)
+def test_what_stopped_is_not_asked_and_one_is_told_what_stays_and_how_to_undo_it(
+    environment: Environment, stage: Stage, error: RunbookError
 ) -> None:
-    stage.before, stage.outcome = None, StackFailed("Layer data failed", "no", "mend it")
-    with pytest.raises(StackFailed, match="Layer data failed"):
+    stage.before, stage.error = None, error
+    stage.done = [NETWORK, LayerOutcome("registry", "r", "no_change", 0)]
+    with pytest.raises(type(error), match=error.what):
         stage.deliver(environment)
     assert stage.happened == ["roll out"]
-    assert stage.told[0].startswith("To undo: make delete ENV=local")
+    assert stage.told[0].endswith("were changed, and they stay: network (updated).")
+    assert stage.told[1].startswith("To undo: make delete ENV=local")
+
+
+def test_after_an_update_that_cloudformation_took_back_there_is_no_revision_to_undo(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.done, stage.error = [], StackFailed("Layer service failed", "no", "mend it")
+    with pytest.raises(StackFailed):
+        stage.deliver(environment)
+    assert stage.told == ["It stopped before any layer was changed."]
+    stage.done = [NETWORK]
+    with pytest.raises(StackFailed):
+        stage.deliver(environment)
+    assert "90_rollback" not in stage.told[-1]
+    assert stage.told[-1].startswith("To undo: check out the former files of sceptre/")
 
 
 def test_layers_below_a_service_that_is_not_there_yet_have_nobody_to_ask(
     environment: Environment, stage: Stage
 ) -> None:
-    stage.before, stage.outcome = None, LayerOutcome("registry", "r", "created", 2)
+    stage.before, stage.done = None, [LayerOutcome("registry", "r", "created", 2)]
     assert stage.deliver(environment, release=None).answer is None
     assert stage.happened == ["roll out"]
     assert stage.told
