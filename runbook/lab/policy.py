@@ -67,7 +67,10 @@ class Predictive:
 
 @dataclass(frozen=True)
 class Policy:
-    """What `replay` plays. `fixed_tasks` is a static service without scaling."""
+    """What `replay` plays. `fixed_tasks` is a static service without scaling.
+
+    `notes` say what was changed from how it was written.
+    """
 
     name: str
     min_tasks: int = 1
@@ -77,6 +80,7 @@ class Policy:
     schedule: tuple[Scheduled, ...] = ()
     predictive: Predictive | None = None
     fixed_tasks: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = _problem(self)

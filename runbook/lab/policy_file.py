@@ -10,19 +10,22 @@ parameter for stands below `sceptre_user_data: policy_lab:` (Sceptre passes that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from runbook.environment import load_environment
 from runbook.errors import InputInvalid
 from runbook.lab.builtin import cpu_tracking, p95_step, requests_tracking
 from runbook.lab.policy import Policy, Predictive, Scheduled, Stepped, Tracked
+from runbook.lab.policy_numbers import checked_numbers, mapping, number, only_known
 from runbook.lab.service import ServiceModel
 from runbook.scaling.alarms import AlarmRule
 from runbook.scaling.errors import PolicyError
+from runbook.scaling.predictive import DEFAULT_BUFFER_S, INTERVAL_S
 from runbook.scaling.step_scaling import StepAdjustment, StepScalingPolicy
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
@@ -30,6 +33,9 @@ _DEFAULT_COOLDOWN_S = 300.0
 _AWS_PERIOD_S = 60
 _FAST_PERIOD_S = HIGH_RESOLUTION_20S.period_s
 _COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
+_MOST_COOLDOWN_S = 86_400.0
+_MOST_STEPS = 20
+_ANY = float("inf")
 
 
 class _Opaque(yaml.SafeLoader):
@@ -45,32 +51,32 @@ def read_policy(
     *,
     name: str = "",
     changes: Mapping[str, float] | None = None,
-    period_s: int = _AWS_PERIOD_S,
     max_tasks: int | None = None,
 ) -> Policy:
     """The policy of a file, named after it unless `name` is given.
 
-    `changes` are numbers that replace the file's, such as a recommendation. `period_s` is the
-    metric period its cooldowns were chosen for: those of a compressed environment (10 s) are
-    played as long as they are in AWS, 60 s a period. `max_tasks` replaces its upper bound.
+    `changes` are numbers that replace the file's, such as a recommendation. Where the file was
+    written for metric periods shorter than AWS's 60 s (by its `MetricPeriodS`, else by the
+    environment it stands in), its cooldowns are played as many periods long, and the policy says
+    so. `max_tasks` replaces its upper bound.
 
     Raises InputInvalid when the file is none or a number cannot be.
     """
+    name = name or path.stem
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Opaque)
-        numbers = {**_mapping(content, "parameters"), **(changes or {})}
-        slower = _AWS_PERIOD_S / period_s
-        numbers |= {key: slower * float(numbers[key]) for key in _COOLDOWNS if numbers.get(key)}
-        extra = _mapping(_mapping(content, "sceptre_user_data"), "policy_lab")
-        return policy_of(name or path.stem, numbers, extra, service, max_tasks=max_tasks)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputInvalid(
             f"{path} cannot be read", str(error).splitlines()[0], "give a scaling.yaml"
         ) from error
-    except (PolicyError, ValueError, TypeError, KeyError) as error:
-        raise InputInvalid(
-            f"{path} is no policy", f"{type(error).__name__}: {error}", "mend its numbers"
-        ) from error
+    top = mapping(name, content, str(path))
+    numbers = {**mapping(name, top.get("parameters"), "parameters"), **(changes or {})}
+    user_data = mapping(name, top.get("sceptre_user_data"), "sceptre_user_data")
+    extra = mapping(name, user_data.get("policy_lab"), "policy_lab")
+    period_s = _written_for_s(path, numbers)
+    if period_s < _AWS_PERIOD_S:
+        numbers["MetricPeriodS"] = _AWS_PERIOD_S
+    return policy_of(name, numbers, extra, service, max_tasks=max_tasks, written_for_s=period_s)
 
 
 def policy_of(
@@ -80,60 +86,63 @@ def policy_of(
     service: ServiceModel,
     *,
     max_tasks: int | None = None,
+    written_for_s: int = _AWS_PERIOD_S,
 ) -> Policy:
     """A policy from the scaling stack's parameters and the lab's additions.
 
-    Raises InputInvalid without any scaling, ValueError and the like for what is no number.
+    Cooldowns written for periods of `written_for_s` are played as many of AWS's periods long.
+    Raises InputInvalid without any scaling, and for what cannot be.
     """
-    out_s = _number(numbers, "ScaleOutCooldownS", _DEFAULT_COOLDOWN_S)
-    in_s = _number(numbers, "ScaleInCooldownS", _DEFAULT_COOLDOWN_S)
     period_s = _period(numbers.get("MetricPeriodS"))
+    given = checked_numbers(name, numbers)
+    slower = max(1.0, _AWS_PERIOD_S / written_for_s)
+    cooldowns = {key: slower * given.get(key, _DEFAULT_COOLDOWN_S / slower) for key in _COOLDOWNS}
+    out_s, in_s = cooldowns["ScaleOutCooldownS"], cooldowns["ScaleInCooldownS"]
     tracked: list[Tracked] = []
-    if "RequestsPerTarget" in numbers:
-        target = float(numbers["RequestsPerTarget"])
-        tracked.append(requests_tracking(target, period_s, out_s, in_s))
-    if "CpuTarget" in numbers:
+    if "RequestsPerTarget" in given:
+        tracked.append(requests_tracking(given["RequestsPerTarget"], period_s, out_s, in_s))
+    if "CpuTarget" in given:
         # 60 stands for what the metrics are anyway; only 20 is a choice.
-        is_fast = _period(numbers.get("EcsMetricPeriodS")) == _FAST_PERIOD_S
+        is_fast = given.get("EcsMetricPeriodS") == _FAST_PERIOD_S
         cpu_period_s = _FAST_PERIOD_S if is_fast else period_s
-        tracked.append(cpu_tracking(float(numbers["CpuTarget"]), cpu_period_s, out_s, in_s))
-    stepped: list[Stepped] = []
-    if "StepAdjustment" in numbers:
-        threshold_ms = 1000.0 * _number(numbers, "P95StepThresholdS", service.slo_ms / 1000.0)
-        stepped.append(
-            p95_step(
-                threshold_ms,
-                add=int(numbers["StepAdjustment"]),
-                cpu_floor_pct=_number(numbers, "P95CpuFloor", 0.0),
-                cooldown_s=_number(numbers, "StepCooldownS", _DEFAULT_COOLDOWN_S),
-                needed=int(_number(numbers, "StepDatapointsToAlarm", 2)),
-                looked_at=int(_number(numbers, "StepEvaluationPeriods", 3)),
-                period_s=period_s,
-            )
-        )
-    if extra.get("cpu_steps"):
-        stepped.append(cpu_steps(**extra["cpu_steps"]))
-    schedule = tuple(_scheduled(item) for item in extra.get("schedule") or ())
-    predictive = Predictive(**extra["predictive"]) if extra.get("predictive") else None
-    if not tracked:
+        tracked.append(cpu_tracking(given["CpuTarget"], cpu_period_s, out_s, in_s))
+    only_known(name, extra, ("cpu_steps", "predictive", "schedule"), "policy_lab")
+    try:
+        stepped = _stepped(name, given, extra, service, period_s, cooldowns["StepCooldownS"])
+    except PolicyError as error:
+        raise InputInvalid(
+            f"Policy {name} cannot be played", str(error), "mend its numbers"
+        ) from error
+    schedule = _schedule(name, extra.get("schedule"))
+    predictive = _predictive(name, mapping(name, extra.get("predictive"), "predictive"))
+    if not (tracked or stepped or schedule or predictive):
         raise InputInvalid(
             f"{name} is no policy",
-            "it has neither CpuTarget nor RequestsPerTarget below `parameters:`",
+            "it has no CpuTarget, RequestsPerTarget or StepAdjustment below `parameters:` and"
+            " nothing below policy_lab",
             "give a scaling.yaml, or one of the built-in names",
         )
-    minimum = int(_number(numbers, "MinTasks", 1))
+    minimum = int(given.get("MinTasks", 1))
+    notes: tuple[str, ...] = ()
+    if slower > 1.0:
+        notes = (
+            f"cooldowns written for {written_for_s} s periods, played {slower:g} times as long",
+        )
     return Policy(
         name,
         minimum,
-        max(max_tasks, minimum) if max_tasks else int(_number(numbers, "MaxTasks", 1000)),
+        max(max_tasks, minimum) if max_tasks else int(given.get("MaxTasks", 1000)),
         tuple(tracked),
-        tuple(stepped),
+        stepped,
         schedule,
         predictive,
+        notes=notes,
     )
 
 
-def cpu_steps(period_s: int, periods: int, cooldown_s: float, steps: list[list[float]]) -> Stepped:
+def cpu_steps(
+    period_s: int, periods: int, cooldown_s: float, steps: Sequence[Sequence[float]]
+) -> Stepped:
     """Steps on CPU: above each percentage add that percent of the tasks, at least one."""
     ordered = sorted((float(above), int(add)) for above, add in steps)
     threshold = ordered[0][0]
@@ -149,13 +158,130 @@ def cpu_steps(period_s: int, periods: int, cooldown_s: float, steps: list[list[f
     return Stepped("cpu", policy, rule, period_s)
 
 
-def _mapping(content: Any, key: str) -> Mapping[str, Any]:
-    value = content.get(key) if isinstance(content, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+def _stepped(
+    name: str,
+    given: Mapping[str, float],
+    extra: Mapping[str, Any],
+    service: ServiceModel,
+    period_s: int,
+    cooldown_s: float,
+) -> tuple[Stepped, ...]:
+    found = []
+    if "StepAdjustment" in given:
+        found.append(
+            p95_step(
+                1000.0 * given.get("P95StepThresholdS", service.slo_ms / 1000.0),
+                add=int(given["StepAdjustment"]),
+                cpu_floor_pct=given.get("P95CpuFloor", 0.0),
+                cooldown_s=cooldown_s,
+                needed=int(given.get("StepDatapointsToAlarm", 2)),
+                looked_at=int(given.get("StepEvaluationPeriods", 3)),
+                period_s=period_s,
+            )
+        )
+    written = mapping(name, extra.get("cpu_steps"), "cpu_steps")
+    if written:
+        found.append(_cpu_steps(name, written))
+    return tuple(found)
 
 
-def _number(numbers: Mapping[str, Any], name: str, default: float) -> float:
-    return float(numbers[name]) if numbers.get(name) is not None else default
+def _cpu_steps(name: str, written: Mapping[str, Any]) -> Stepped:
+    only_known(name, written, ("period_s", "periods", "cooldown_s", "steps"), "cpu_steps")
+    steps = written.get("steps")
+    if (
+        not isinstance(steps, Sequence)
+        or not 1 <= len(steps) <= _MOST_STEPS
+        or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in steps)
+    ):
+        raise InputInvalid(
+            f"Policy {name} cannot be played",
+            f"policy_lab.cpu_steps.steps is {steps!r}",
+            f"give 1 to {_MOST_STEPS} pairs [above_pct, add_pct]",
+        )
+    period_s = number(name, "cpu_steps.period_s", written.get("period_s", 60), 20, 3600, whole=True)
+    periods = number(name, "cpu_steps.periods", written.get("periods", 1), 1, 30, whole=True)
+    cooldown_s = number(
+        name,
+        "cpu_steps.cooldown_s",
+        written.get("cooldown_s", _DEFAULT_COOLDOWN_S),
+        0,
+        _MOST_COOLDOWN_S,
+    )
+    pairs = [
+        (
+            number(name, "cpu_steps.steps: above_pct", above, 0, 100),
+            number(name, "cpu_steps.steps: add_pct", add, 1, _ANY, whole=True),
+        )
+        for above, add in steps
+    ]
+    return cpu_steps(int(period_s), int(periods), cooldown_s, pairs)
+
+
+def _predictive(name: str, written: Mapping[str, Any]) -> Predictive | None:
+    if not written:
+        return None
+    only_known(name, written, ("utilisation", "buffer_s"), "predictive")
+    return Predictive(
+        number(name, "predictive.utilisation", written.get("utilisation"), 0.01, 1),
+        number(
+            name,
+            "predictive.buffer_s",
+            written.get("buffer_s", DEFAULT_BUFFER_S),
+            0,
+            INTERVAL_S - 1,
+        ),
+    )
+
+
+def _schedule(name: str, written: Any) -> tuple[Scheduled, ...]:
+    if written is None:
+        return ()
+    if not isinstance(written, list):
+        raise InputInvalid(
+            f"Policy {name} cannot be played", "policy_lab.schedule is no list", "give a list"
+        )
+    return tuple(_scheduled(name, mapping(name, item, "schedule")) for item in written)
+
+
+def _scheduled(name: str, item: Mapping[str, Any]) -> Scheduled:
+    only_known(name, item, ("at", "weekdays", "min_tasks", "max_tasks"), "schedule")
+    bounds = [
+        None
+        if item.get(key) is None
+        else int(number(name, f"schedule: {key}", item[key], 1, _ANY, whole=True))
+        for key in ("min_tasks", "max_tasks")
+    ]
+    days = item.get("weekdays")
+    try:
+        at = time.fromisoformat(str(item.get("at")))
+    except ValueError as error:
+        raise InputInvalid(
+            f"Policy {name} cannot be played",
+            f"policy_lab.schedule: at is {item.get('at')!r}",
+            'give a time of day in UTC, quoted, such as "07:00"',
+        ) from error
+    if days is not None and not isinstance(days, list):
+        raise InputInvalid(
+            f"Policy {name} cannot be played",
+            f"policy_lab.schedule: weekdays is {days!r}",
+            "give a list of 0 (Monday) to 6",
+        )
+    whole = [
+        int(number(name, "schedule: weekdays", day, 0, 6, whole=True)) for day in days or range(7)
+    ]
+    return Scheduled(at, tuple(whole), *bounds)
+
+
+def _written_for_s(path: Path, numbers: Mapping[str, Any]) -> int:
+    """The metric period a file was written for: its own number, else its environment's."""
+    try:
+        return int(numbers["MetricPeriodS"])
+    except (KeyError, TypeError, ValueError):
+        pass
+    folder = path.resolve().parent
+    if not (folder / "config.yaml").is_file() or folder.parent.name != "config":
+        return _AWS_PERIOD_S
+    return load_environment(folder.name, folder, folder.parents[1]).metric_period_s
 
 
 def _period(value: Any) -> int:
@@ -164,12 +290,3 @@ def _period(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         return _AWS_PERIOD_S
-
-
-def _scheduled(item: Mapping[str, Any]) -> Scheduled:
-    return Scheduled(
-        time.fromisoformat(str(item["at"])),
-        tuple(item.get("weekdays") or range(7)),
-        item.get("min_tasks"),
-        item.get("max_tasks"),
-    )

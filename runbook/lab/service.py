@@ -120,25 +120,18 @@ def service_model(
     Between measured task counts c_SLO is interpolated, beyond them it stays. Raises InputInvalid
     when the curve holds no usable capacity.
     """
-    counts = sorted(curve.counts, key=lambda count: count.tasks)
-    if not counts:
+    problem = _problem(curve)
+    if problem:
         raise InputInvalid(
             "The capacity curve cannot be used",
-            "it holds no task count",
-            "make one: runbook run 20_load_test 30_analyse",
+            problem,
+            "measure again: runbook run 20_load_test 30_analyse",
         )
+    counts = sorted(curve.counts, key=lambda count: count.tasks)
     at = np.arange(MOST_COUNTS + 1, dtype=np.float64)
     tasks = [float(count.tasks) for count in counts]
     capacity = [_capacity(count, bound) for count in counts]
     cpu_s = [count.cpu_s_per_request for count in counts]
-    bad = [c.tasks for c, value in zip(counts, capacity, strict=True) if not value > 0]
-    bad += [c.tasks for c in counts if not c.cpu_s_per_request > 0]
-    if bad or not curve.share_cores > 0:
-        raise InputInvalid(
-            "The capacity curve cannot be used",
-            f"with {bad or 'any'} task(s) capacity, CPU per request or CPU share is not above 0",
-            "measure again: runbook run 20_load_test 30_analyse",
-        )
     cpu = np.interp(at, tasks, cpu_s)
     slo = np.interp(at, tasks, capacity)
     # Never less than c_SLO: p95 is kept there, so it is served.
@@ -160,6 +153,29 @@ def service_model(
         tuple(count.tasks for count in counts),
         timing or Timing(),
     )
+
+
+def _problem(curve: CapacityCurve) -> str:
+    """What keeps a curve from being used, "" for nothing: it may be a file edited by hand."""
+    if not curve.counts:
+        return "it holds no task count"
+    if not (_positive(curve.slo_ms) and _positive(curve.share_cores)):
+        return f"slo_ms {curve.slo_ms!r} and task_cpu {curve.task_cpu!r} are not above 0"
+    seen: set[int] = set()
+    for count in curve.counts:
+        if not _positive(count.tasks) or count.tasks in seen:
+            return f"task count {count.tasks!r} is none or comes twice"
+        seen.add(count.tasks)
+        for name in ("c_slo_per_task_rps", "lo_per_task_rps", "cpu_s_per_request"):
+            if not _positive(getattr(count, name)):
+                return f"with {count.tasks} task(s) {name} is {getattr(count, name)!r}, not above 0"
+        if count.cpu_idle_pct != 0 and not _positive(count.cpu_idle_pct):
+            return f"with {count.tasks} task(s) cpu_idle_pct is {count.cpu_idle_pct!r}"
+    return ""
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
 def _capacity(count: CountCurve, bound: str) -> float:

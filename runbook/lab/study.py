@@ -101,7 +101,6 @@ def study(
     history: Path,
     *,
     current: Path | None = None,
-    period_s: int = 60,
     recommended: Mapping[str, float] | None = None,
     peak_tasks: int = 30,
     budget_pct: float = 0.5,
@@ -110,9 +109,9 @@ def study(
 ) -> Study:
     """Tune on the first half of `history`, report on the second.
 
-    `current` is the configured scaling.yaml and `period_s` the metric period it was written for,
-    `recommended` the thresholds that would replace those in it; both are played with the bounds
-    of the others. `peak_tasks` 0 leaves the rates as they are. Raises InputInvalid.
+    `current` is the configured scaling.yaml, `recommended` the thresholds that would replace
+    those in it; both are played with the bounds of the others. `peak_tasks` 0 leaves the rates
+    as they are. Raises InputInvalid.
     """
     service = service_model(curve)
     read = read_history(history).scaled(service, peak_tasks or None)
@@ -122,7 +121,7 @@ def study(
     others = [builtin(name, service, peak_tasks=peak, max_tasks=most) for name in baselines]
     configured = proposed = None
     if current is not None:
-        as_written = partial(read_policy, current, service, period_s=period_s, max_tasks=most)
+        as_written = partial(read_policy, current, service, max_tasks=most)
         configured = as_written(name=CONFIGURED)
         if recommended is not None:
             proposed = as_written(name=RECOMMENDED, changes=recommended)

@@ -45,6 +45,7 @@ def _clauses(policy: Policy) -> Iterator[str]:
         yield f"from {action.at:%H:%M} UTC{days} {' and '.join(bounds)} tasks"
     if policy.min_tasks > 1:
         yield f"at least {policy.min_tasks} tasks"
+    yield from policy.notes
 
 
 def _tracked(item: Tracked) -> str:

@@ -23,7 +23,6 @@ def test_recommended_thresholds_replace_those_configured_and_both_are_reported(
         curve,
         NASA,
         current=LOCAL,
-        period_s=10,
         recommended={"CpuTarget": 31.0, "RequestsPerTarget": 4321.0},
         candidates=20,
         baselines=("cpu-50-60s",),
@@ -39,11 +38,19 @@ def test_recommended_thresholds_replace_those_configured_and_both_are_reported(
     assert found.verdicts()[0].startswith(f"the thresholds {RECOMMENDED} would have had")
 
 
-def test_compressed_cooldowns_are_played_as_long_as_in_aws(service: ServiceModel) -> None:
-    (as_written,) = {t.policy.scale_out_cooldown_s for t in read_policy(LOCAL, service).tracked}
-    compressed = read_policy(LOCAL, service, period_s=10)
+def test_compressed_cooldowns_are_played_as_long_as_in_aws(
+    service: ServiceModel, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "scaling.yaml"
+    elsewhere.write_text(LOCAL.read_text())
+    (as_written,) = {t.policy.scale_out_cooldown_s for t in read_policy(elsewhere, service).tracked}
+    compressed = read_policy(LOCAL, service)
     assert {t.policy.scale_out_cooldown_s for t in compressed.tracked} == {6.0 * as_written}
     assert {t.alarms.period_s for t in compressed.tracked} == {60}
+    assert "written for 10 s periods, played 6 times as long" in words(compressed)
+    elsewhere.write_text("parameters: {CpuTarget: 70, ScaleOutCooldownS: 20, MetricPeriodS: 10}")
+    alone = read_policy(elsewhere, service).tracked[0]
+    assert (alone.policy.scale_out_cooldown_s, alone.alarms.period_s) == (120.0, 60)
 
 
 @pytest.mark.parametrize(
