@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
+
+#: The comment above a value that tells where it comes from.
+ORIGIN = re.compile(r"^(?P<indent>\s*)# from: ?(?P<text>.*)$")
 
 
 def config_file(environment: Environment, layer: str) -> Path:
@@ -19,18 +23,44 @@ def read_parameter(path: Path, name: str) -> str:
     return _line(path, name).group("value").strip().strip("\"'")
 
 
-def write_parameter(path: Path, name: str, value: str) -> bool:
-    """Set a parameter to a text; False when it stands there already.
+def write_parameter(path: Path, name: str, value: str, origin: str = "") -> bool:
+    """Set a parameter to a text, or to a `!tag`; False when it stands there already.
 
-    Raises InputInvalid when the file does not have that parameter exactly once on a line.
+    An `origin` is told in the line `# from:` above it. Raises InputInvalid when the file does not
+    have that parameter exactly once on a line.
     """
     found = _line(path, name)
     if read_parameter(path, name) == value:
         return False
     text = path.read_text(encoding="utf-8")
     start, end = found.span("value")
-    path.write_text(f'{text[:start]}"{value}"{text[end:]}', encoding="utf-8")
+    shown = value if value.startswith("!") else f'"{value}"'
+    lines = f'{text[:start]}{shown}{text[end:]}'.split("\n")
+    if origin:
+        tell_origin(lines, text.count("\n", 0, start), origin)
+    path.write_text("\n".join(lines), encoding="utf-8")
     return True
+
+
+def origin_line(lines: Sequence[str], line: int) -> int | None:
+    """The `# from:` line in the block of comments right above a line."""
+    above = line - 1
+    while above >= 0 and lines[above].lstrip().startswith("#"):
+        if ORIGIN.match(lines[above]):
+            return above
+        above -= 1
+    return None
+
+
+def tell_origin(lines: list[str], line: int, origin: str) -> None:
+    """Write the `# from:` line above a line, in the place of one that is there."""
+    indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+    told = f"{indent}# from: {origin}"
+    comment = origin_line(lines, line)
+    if comment is None:
+        lines.insert(line, told)
+    else:
+        lines[comment] = told
 
 
 def _line(path: Path, name: str) -> re.Match[str]:

@@ -19,9 +19,9 @@ from ruamel.yaml.error import YAMLError
 
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
+from runbook.stacks.edit import ORIGIN, origin_line, tell_origin
 from runbook.thresholds.recommendation import UNITS, Recommendation, Threshold
 
-_FROM = re.compile(r"^(?P<indent>\s*)# from: ?(?P<text>.*)$")
 _VALUE = re.compile(r"""(?P<quote>["']?)(?P<number>[-+\d.eE]+)(?P=quote)""")
 _UNKNOWN = "not stated"
 
@@ -52,8 +52,8 @@ def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ..
     lines = _read(path).split("\n")
     found = []
     for name, line in _places(path, "\n".join(lines)).items():
-        comment = _from_line(lines, line)
-        provenance = _FROM.match(lines[comment]) if comment is not None else None
+        comment = origin_line(lines, line)
+        provenance = ORIGIN.match(lines[comment]) if comment is not None else None
         found.append(
             CurrentThreshold(
                 name,
@@ -124,16 +124,6 @@ def _places(path: Path, text: str) -> dict[str, int]:
     return {name: parameters.lc.key(name)[0] for name in parameters if name in UNITS}
 
 
-def _from_line(lines: list[str], line: int) -> int | None:
-    """The `# from:` line in the block of comments right above a line."""
-    above = line - 1
-    while above >= 0 and lines[above].lstrip().startswith("#"):
-        if _FROM.match(lines[above]):
-            return above
-        above -= 1
-    return None
-
-
 def _value(path: Path, name: str, line: str) -> re.Match[str]:
     found = _VALUE.search(line, line.index(":") + 1)
     if found is None:
@@ -170,12 +160,7 @@ def _with(path: Path, text: str, threshold: Threshold) -> str:
     if same and threshold.evidence is None:
         return text
     told = str(threshold.evidence) if threshold.evidence else threshold.reason
-    comment = _from_line(lines, line)
-    indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
-    if comment is None:
-        lines.insert(line, f"{indent}# from: {told}")
-    else:
-        lines[comment] = f"{indent}# from: {told}"
+    tell_origin(lines, line, told)
     return "\n".join(lines)
 
 

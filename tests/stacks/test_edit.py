@@ -36,6 +36,17 @@ def test_only_the_value_changes(path: Path, name: str, old: str, new: str) -> No
     assert write_parameter(path, name, "@sha256:ab") is False
 
 
+def test_where_a_value_comes_from_stands_above_it_once(path: Path) -> None:
+    assert write_parameter(path, "Image", "a", "run r1") is True
+    told = '  # what runs\n  # from: run r1\n  Image: "a"   # written by deployments\n'
+    assert path.read_text() == TEXT.replace(
+        '  # what runs\n  Image: ""   # written by deployments\n', told
+    )
+    assert write_parameter(path, "Image", "a", "run r2") is False
+    write_parameter(path, "Image", "b", "run r3")
+    assert path.read_text().count("# from: ") == path.read_text().count("# from: run r3\n") == 1
+
+
 def test_a_parameter_that_is_not_there_is_refused(path: Path) -> None:
     with pytest.raises(InputInvalid, match="has it 0 times"):
         write_parameter(path, "Imge", "x")
