@@ -20,6 +20,7 @@ from runbook.aws import caller_account
 from runbook.ecs import service
 from runbook.environment import LAYERS, Environment
 from runbook.errors import RunbookError
+from runbook.stacks import ip_sets
 from runbook.stacks.deployed import HEALTHY, status
 
 #: What runbooks need installed, by distribution name, and what the local region needs besides.
@@ -196,6 +197,11 @@ def running_service(environment: Environment) -> Check:
         return found.summary
 
     return _attempt("service", look)
+
+
+def edge(environment: Environment) -> Check:
+    """The edge is on, in the configuration and in the account. The service may be ill."""
+    return _attempt("edge", lambda: ip_sets.require_on(environment))
 
 
 def _attempt(name: str, look: Callable[[], str]) -> Check:

@@ -105,6 +105,16 @@ def test_a_service_without_a_healthy_task(environment: Environment, good: dict[s
     assert "Stack not found" in bad(checks.environment(environment, deployed=True))["service"]
 
 
+def test_an_edge_that_is_off_is_no_place_for_a_list(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (environment.sceptre_dir / "config/local/edge.yaml").write_text(
+        "parameters:\n  EdgeMode: none\n"
+    )
+    monkeypatch.setattr(checks.ip_sets, "outputs", lambda environment, layer: {"EdgeMode": "none"})
+    assert "EdgeMode is none in edge.yaml" in bad(checks.edge(environment))["edge"]
+
+
 def test_the_machine_lists_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_PACKAGES", ("papermill", "no-such-package"))
     monkeypatch.setattr(checks.os, "cpu_count", lambda: 1)
