@@ -31,7 +31,7 @@ _name = click.argument("name")
 _layers = click.argument("layers", nargs=-1)
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 _image = click.option(
-    "--image", default="", metavar="REF", help="@sha256:DIGEST or :TAG; else as configured."
+    "--image", default="", metavar="REF", help="@sha256:DIGEST, :TAG or source; else as configured."
 )
 _approve = click.option("--approve", default="", metavar="DIGEST", help="Digest of what was shown.")
 
@@ -214,6 +214,7 @@ def _proposal(
     with tempfile.TemporaryDirectory(prefix="runbook-") as folder:
         proposed = stacks.proposed_copy(environment, Path(folder))
         if chosen is not None:
+            say(chosen.describe())
             chosen.write(proposed)
         yield proposed, chosen
 

@@ -91,7 +91,7 @@ def deliver(
             raise StackFailed(
                 f"The deployment to {environment.name} was undone",
                 f"{error.what}: {error.why}",
-                "the former version serves again and service.yaml names it; mend the new one",
+                "the former version serves again; mend the new one",
             ) from error
         if any(item.changed for item in done):
             tell(explain.undo_hint(environment.name, done, service_existed=before is not None))

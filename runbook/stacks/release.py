@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from runbook.aws import client, outputs
 from runbook.ecs.image import ServiceImage, publish, published
 from runbook.environment import Environment
-from runbook.errors import InputInvalid, StackNotFound
+from runbook.errors import AwsCallFailed, InputInvalid, RunbookError, StackNotFound
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome, OnLayer, apply
@@ -28,54 +28,66 @@ from runbook.stacks.service_image import (
 
 #: The layer that runs the image.
 LAYER = "service"
+#: As a reference: the image of the source as it is.
+SOURCE = "source"
 _REGISTRY, _PARAMETER = "registry", "ImageReference"
 
 
 @dataclass(frozen=True)
 class Release:
-    """An image by digest ("@sha256:..."), and the image itself if built here."""
+    """An image by digest ("@sha256:..."), and the image itself if built here.
+
+    One that `follows` is that of the source as it is: the configuration asks for it by
+    `!service_image` and goes on following the source. Any other is pinned there by its digest.
+    `parameters` of the service's stack are written with it.
+    """
 
     reference: str
-    image: ServiceImage | None
+    image: ServiceImage | None = None
+    follows: bool = False
+    parameters: tuple[tuple[str, str], ...] = ()
 
     def write(self, environment: Environment) -> bool:
-        """Name the image in the service's configuration; False when it is named there.
-
-        An image built here is named by `!service_image`, too: then the file stays as it is.
-        """
+        """Name the image in the service's configuration; False when all stands there already."""
         path = config_file(environment, LAYER)
-        if self.image is not None and read_parameter(path, _PARAMETER) == TAG:
-            return False
-        return write_parameter(path, _PARAMETER, self.reference)
+        named = (_PARAMETER, TAG if self.follows else self.reference)
+        written = [write_parameter(path, *item) for item in (named, *self.parameters)]
+        return any(written)
 
     def describe(self) -> str:
         """A sentence for the plan."""
-        if self.image is None:
-            return f"The service runs image {self.reference}, which is in the registry."
-        size_kb = self.image.size_bytes / 1024
-        return f"The service runs image {self.reference} (built here, {size_kb:.0f} kB)."
+        if self.image is not None:
+            size_kb = self.image.size_bytes / 1024
+            return f"The service runs image {self.reference} (built here, {size_kb:.0f} kB)."
+        if self.follows:
+            return f"The service runs image {self.reference}, that of the source as it is."
+        return (
+            f"The service runs image {self.reference}, pinned in service.yaml; "
+            f"IMAGE={SOURCE} (-p image={SOURCE}) follows the source again."
+        )
 
 
 def choose(environment: Environment, given: str = "") -> Release:
     """The image to deploy: the given reference, in the local region the source as it is,
-    else the one that the configuration names. A tag is turned into what it means now.
+    else the one that the configuration names. A tag is turned into what it means now; "source"
+    is the image of the source, whatever the configuration has pinned.
 
     Raises InputInvalid for a malformed reference, and when there is none.
     """
-    if given:
+    if given and given != SOURCE:
         if not given.startswith(("@sha256:", ":")):
             raise InputInvalid(
                 f"{given!r} is no image reference",
                 "it names neither a digest nor a tag",
-                "give @sha256:DIGEST (or :TAG)",
+                f"give @sha256:DIGEST (or :TAG, or {SOURCE})",
             )
-        return Release(_by_digest(environment, given), None)
+        return Release(_by_digest(environment, given))
     if runs_processes(environment):
         image = source_image(environment)
-        return Release(image.reference, image)
+        return Release(image.reference, image, follows=True)
     configured = read_parameter(config_file(environment, LAYER), _PARAMETER)
-    if configured == TAG:
-        return Release(source_reference(environment), None)
+    if given == SOURCE or configured == TAG:
+        return Release(source_reference(environment), follows=True)
     if not configured:
         raise InputInvalid(
             f"{environment.name} has no image to run",
@@ -83,7 +95,7 @@ def choose(environment: Environment, given: str = "") -> Release:
             f"{push_it(environment)}, and give what that prints: "
             "IMAGE=@sha256:... (a notebook: -p image=@sha256:...)",
         )
-    return Release(_by_digest(environment, configured), None)
+    return Release(_by_digest(environment, configured))
 
 
 def _by_digest(environment: Environment, reference: str) -> str:
@@ -115,16 +127,48 @@ def roll_out(
 ) -> tuple[LayerOutcome, ...]:
     """Apply what was reviewed, with the image in the registry before the service needs it.
 
+    When the service's layer is known not to have changed, its configuration file gets back its
+    former text: it does not go on naming an image that failed.
+
     Raises InputInvalid when an image that was not built here is missing from the registry,
     and what `apply` raises.
     """
-    if release is not None:
-        release.write(environment)
+    if release is None:
+        return apply(environment, review, allowed=allowed, on_event=on_event, on_layer=on_layer)
+    path = config_file(environment, LAYER)
+    former = path.read_text(encoding="utf-8")
+    done: list[LayerOutcome] = []
+
+    def note(outcome: LayerOutcome) -> None:
+        done.append(outcome)
+        if on_layer:
+            on_layer(outcome)
+
+    release.write(environment)
+    try:
+        _with_image(environment, review, release, allowed, on_event, note)
+    except RunbookError as error:
+        served = any(item.layer == LAYER for item in done)
+        # Who could not follow a change to its end does not know what came of it.
+        if not served and not isinstance(error, AwsCallFailed):
+            path.write_text(former, encoding="utf-8")
+        raise
+    return tuple(done)
+
+
+def _with_image(
+    environment: Environment,
+    review: Review,
+    release: Release,
+    allowed: frozenset[tuple[str, str]],
+    on_event: OnEvent | None,
+    on_layer: OnLayer,
+) -> None:
     names = [item.layer for item in review.layers]
     until = names.index(_REGISTRY) + 1 if _REGISTRY in names else 0
 
-    def run(layers: Sequence[str]) -> tuple[LayerOutcome, ...]:
-        return apply(
+    def run(layers: Sequence[str]) -> None:
+        apply(
             environment,
             review,
             layers=layers,
@@ -133,13 +177,13 @@ def roll_out(
             on_layer=on_layer,
         )
 
-    first = run(names[:until])
-    if release is not None and release.image is not None:
+    run(names[:until])
+    if release.image is not None:
         publish(environment, release.image)
-    elif release is not None and not published(environment, release.reference):
+    elif not published(environment, release.reference):
         raise InputInvalid(
             f"Image {release.reference} is not in the registry",
             "the service could not start from it",
             f"push it first: {push_it(environment)}; or name one that is there: @sha256:...",
         )
-    return first + run(names[until:])
+    run(names[until:])

@@ -7,14 +7,13 @@ what it replaces, and the next deployment would silently bring the fault back.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runbook.aws import client
 from runbook.ecs.revisions import Revision
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.stacks import events
-from runbook.stacks.edit import config_file, read_parameter, write_parameter
+from runbook.stacks.edit import config_file, read_parameter
 from runbook.stacks.release import Release
 
 _LAYER = "service"
@@ -27,23 +26,10 @@ _ROLLED_BACK = frozenset({"ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 _VARIABLES = {"CATALOGUE_SEED": "CatalogueSeed", "LOG_LEVEL": "LogLevel"}
 
 
-@dataclass(frozen=True)
-class Return:
-    """What brings a revision's content back: the image, and parameters of the service's stack."""
+def to_revision(environment: Environment, revision: Revision) -> Release:
+    """The revision's image, pinned, with what else of it the configuration can say.
 
-    release: Release
-    parameters: tuple[tuple[str, str], ...]
-
-    def write(self, environment: Environment) -> None:
-        """Set them in the service's configuration file."""
-        self.release.write(environment)
-        path = config_file(environment, _LAYER)
-        for name, value in self.parameters:
-            write_parameter(path, name, value)
-
-
-def to_revision(environment: Environment, revision: Revision) -> Return:
-    """What of the revision the configuration can say; a setting it does not name stays.
+    A setting that it does not name stays.
 
     Raises InputInvalid for a revision whose image is not named by digest.
     """
@@ -53,7 +39,7 @@ def to_revision(environment: Environment, revision: Revision) -> Return:
             f"its image {revision.image} is named by a tag, which may mean another one now",
             "deploy a digest: runbook run 10_deploy -p image=@sha256:...",
         )
-    return Return(Release(revision.reference, None), tuple(_parameters(environment, revision)))
+    return Release(revision.reference, parameters=tuple(_parameters(environment, revision)))
 
 
 def never_served(environment: Environment) -> frozenset[str]:

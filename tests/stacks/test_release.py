@@ -8,13 +8,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
-from runbook.errors import InputInvalid
+from runbook.errors import ApprovalMissing, AwsCallFailed, InputInvalid, RunbookError, StackFailed
 from runbook.stacks import proposed_copy, release
 from runbook.stacks.diff import LayerDiff
 from runbook.stacks.edit import config_file, read_parameter
+from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.release import Release
 from runbook.stacks.review import LayerReview, Review
+from runbook.stacks.service_image import TAG
 from runbook.waiting import Waiter
 
 NAMES = ("network", "registry", "data", "service")
@@ -70,7 +72,32 @@ def test_a_configuration_that_asks_for_the_source_stays_as_it_is(
     chosen = release.choose(configured)
     assert chosen.write(configured) is False
     assert path.read_text() == before
-    assert Release(":v1", None).write(configured) is True
+    assert Release("@sha256:ab").write(configured) is True
+    assert '  ImageReference: "@sha256:ab"\n' in path.read_text()
+    assert release.choose(configured, "source").write(configured) is True
+    assert path.read_text() == before, "the tag is no text"
+
+
+def test_what_was_pushed_last_is_what_the_next_change_is_about_unless_one_is_pinned(
+    configured: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "runs_processes", lambda environment: False)
+    monkeypatch.setattr(release, "source_reference", lambda environment: pushed[-1])
+    Release("", follows=True).write(configured)
+    pushed = ["@sha256:01"]
+    first = release.choose(configured)
+    first.write(configured)
+    pushed.append("@sha256:02")
+    second = release.choose(configured)
+    assert (first.reference, second.reference) == ("@sha256:01", "@sha256:02")
+    assert "that of the source" in second.describe()
+
+    release.choose(configured, "@sha256:01").write(configured)
+    pinned = release.choose(configured)
+    assert pinned.reference == "@sha256:01"
+    assert "pinned in service.yaml; IMAGE=source" in pinned.describe()
+    release.choose(configured, "source").write(configured)
+    assert release.choose(configured) == second
 
 
 def test_elsewhere_the_configuration_or_the_caller_names_the_image(
@@ -84,7 +111,7 @@ def test_elsewhere_the_configuration_or_the_caller_names_the_image(
         InputInvalid, match=r"dev has no image to run.*make image && make push ENV=dev"
     ):
         release.choose(dev)
-    Release("@sha256:ab", None).write(dev)
+    Release("@sha256:ab").write(dev)
     assert release.choose(dev).reference == "@sha256:ab"
     with pytest.raises(InputInvalid, match="neither a digest nor a tag"):
         release.choose(dev, "v1")
@@ -102,7 +129,7 @@ def test_a_tag_is_turned_into_the_digest_it_means_now(
 
     monkeypatch.setattr(release, "client", lambda environment, service: Registry())
     monkeypatch.setattr(release, "outputs", lambda environment, layer: {"RepositoryName": "shop"})
-    assert release.choose(environment, ":v1") == Release("@sha256:ef", None)
+    assert release.choose(environment, ":v1") == Release("@sha256:ef")
     with pytest.raises(InputInvalid, match=r"Image :v2 is not in the registry of local"):
         release.choose(environment, ":v2")
 
@@ -111,17 +138,52 @@ def test_the_image_is_there_before_the_service(configured: Environment, told: li
     chosen = release.choose(configured)
     release.roll_out(configured, REVIEW, chosen, allowed=frozenset())
     assert told == ["apply network,registry", "publish", "apply data,service"]
-    assert read_parameter(config_file(configured, "service"), "ImageReference") == chosen.reference
+    assert read_parameter(config_file(configured, "service"), "ImageReference") == TAG
 
 
 def test_an_image_that_nobody_pushed_stops_before_the_service(
     configured: Environment, told: list[str]
 ) -> None:
     with pytest.raises(InputInvalid, match="Image :v2 is not in the registry"):
-        release.roll_out(configured, REVIEW, Release(":v2", None), allowed=frozenset())
+        release.roll_out(configured, REVIEW, Release(":v2"), allowed=frozenset())
     assert told == ["apply network,registry"]
-    release.roll_out(configured, REVIEW, Release(":v1", None), allowed=frozenset())
+    assert ":v2" not in config_file(configured, "service").read_text()
+    release.roll_out(configured, REVIEW, Release(":v1"), allowed=frozenset())
     assert told[-1] == "apply data,service"
+
+
+SERVED = LayerOutcome("service", "shop-local-service", "updated", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "served", "named"),
+    [
+        (StackFailed("Layer service failed", "no", "mend it"), False, False),
+        (ApprovalMissing("data was changed", "by hand", "review again"), False, False),
+        (StackFailed("Layer scaling failed", "no", "mend it"), True, True),
+        (AwsCallFailed("No network", "away", "run again"), False, True),
+    ],
+)
+def test_the_configuration_does_not_go_on_naming_what_failed(
+    configured: Environment,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: RunbookError,
+    served: bool,
+    named: bool,
+) -> None:
+    def apply(*_: Any, layers: Any, on_layer: Any, **__: Any) -> None:
+        if "service" in layers:
+            if served:
+                on_layer(SERVED)
+            raise error
+
+    monkeypatch.setattr(release, "apply", apply)
+    pinned = Release(":v1", parameters=(("Password", "other"),))
+    with pytest.raises(type(error)):
+        release.roll_out(configured, REVIEW, pinned, allowed=frozenset())
+    text = config_file(configured, "service").read_text()
+    assert (":v1" in text, "other" in text) == (named, named)
 
 
 def test_a_proposal_has_the_digest_of_the_edit_it_stands_for(
