@@ -90,8 +90,22 @@ def vpc_origin(context: RegionContext) -> ResourceType:
                 {"VpcOriginEndpointConfig": _endpoint(properties)},
             )
             made = cloudfront.create_vpc_origin(**request)["VpcOrigin"]
-        attributes = {name: made[name] for name in ("Id", "Arn", "Status") if name in made}
-        return made["Id"], attributes
+        return made["Id"], _attributes(made)
+
+    def update(
+        physical_id: str,
+        old: Properties,
+        new: Properties,
+        stack_name: str,
+        logical_id: str | None = None,
+    ) -> Created:
+        cloudfront = stack_client(context, "cloudfront")
+        with reported(VPC_ORIGIN):
+            tag = cloudfront.get_vpc_origin(Id=physical_id)["ETag"]
+            named = {"VpcOriginEndpointConfig": _endpoint(new), "Id": physical_id, "IfMatch": tag}
+            request = api_request(cloudfront, "UpdateVpcOrigin", named)
+            made = cloudfront.update_vpc_origin(**request)["VpcOrigin"]
+        return physical_id, _attributes(made)
 
     def delete(physical_id: str, properties: Properties) -> None:
         cloudfront = stack_client(context, "cloudfront")
@@ -99,7 +113,11 @@ def vpc_origin(context: RegionContext) -> ResourceType:
             tag = cloudfront.get_vpc_origin(Id=physical_id)["ETag"]
             cloudfront.delete_vpc_origin(Id=physical_id, IfMatch=tag)
 
-    return ResourceType(create, delete)
+    return ResourceType(create, delete, update, replacing=())
+
+
+def _attributes(made: dict[str, Any]) -> dict[str, Any]:
+    return {name: made[name] for name in ("Id", "Arn", "Status") if name in made}
 
 
 def _endpoint(properties: Properties) -> dict[str, Any]:

@@ -28,10 +28,16 @@ _NETWORK_AND_OTHERS = (
     "AWS::EC2::Subnet",
     "AWS::EC2::VPC",
     "AWS::EC2::VPCEndpoint",
+    "AWS::CloudFront::Distribution",
+    "AWS::CloudFront::KeyValueStore",
+    "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::CloudWatch::Dashboard",
+    "AWS::Cognito::UserPoolClient",
     "AWS::ECS::Cluster",
     "AWS::ElasticLoadBalancingV2::Listener",
+    "AWS::ElasticLoadBalancingV2::ListenerRule",
     "AWS::Logs::LogGroup",
+    "AWS::Route53::RecordSet",
     "AWS::SNS::Subscription",
     "AWS::SecretsManager::Secret",
 )
@@ -75,6 +81,7 @@ def install(context: RegionContext, wait_stable: WaitStable, wait_inactive: Wait
         if schema is not None and not cloudformation.has_replacing_properties(name):
             cloudformation.set_replacing_properties(name, schema.create_only)
     cloudformation.revert_failed_updates_of(service.TYPE)
+    cloudformation.review_what_conditions_leave_out()
     cloudformation.list_notification_arns()
     drift.install(context)
 

@@ -144,6 +144,33 @@ def revert_failed_updates_of(name: str) -> None:
     core.wrap(_stacks(), "_sends_back_failed_update", make)
 
 
+def review_what_conditions_leave_out() -> None:
+    """Let a change set compare only the resources that each side's conditions want.
+
+    Without this a resource that a parameter turns on or off is neither added nor removed in
+    the review, and is so in the execution.
+    """
+    changesets = core.module("services.cloudformation.changesets")
+    evaluate = core.attribute(changesets, "_evaluate_conditions")
+
+    def make(resolve: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        def resolve_wanted(template: dict[str, Any], *rest: Any) -> dict[str, Any]:
+            resolved = resolve(template, *rest)
+            wanted = evaluate(template, rest[0])
+            resources = resolved.get("Resources", {})
+            return resolved and {
+                "Resources": {
+                    name: resource
+                    for name, resource in resources.items()
+                    if wanted.get(resource.get("Condition"), True)
+                }
+            }
+
+        return resolve_wanted
+
+    core.wrap(changesets, "_resolve_props_for_diff", make)
+
+
 def list_notification_arns() -> None:
     """Add the empty NotificationARNs that DescribeStacks must carry: `sceptre diff` reads it."""
     handlers = core.module("services.cloudformation.handlers")

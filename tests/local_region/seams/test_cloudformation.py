@@ -102,6 +102,33 @@ def test_a_failed_update_is_sent_back(restore):
     assert not stacks._sends_back_failed_update("AWS::EC2::VPC")
 
 
+def test_a_review_compares_what_conditions_want(restore):
+    changesets = restore(
+        core.module("services.cloudformation.changesets"), "_resolve_props_for_diff"
+    )
+    cloudformation.review_what_conditions_leave_out()
+    template = {
+        "Conditions": {"On": {"Fn::Equals": [{"Ref": "P"}, "on"]}},
+        "Resources": {
+            "Always": {"Type": "AWS::SNS::Topic"},
+            "Sometimes": {"Type": "AWS::SNS::Topic", "Condition": "On"},
+        },
+    }
+
+    def resolved(template, value):
+        given = {"P": {"Value": value}}
+        return changesets._resolve_props_for_diff(template, given, "stack", "id")
+
+    off, on = resolved(template, "off"), resolved(template, "on")
+    assert set(off["Resources"]) == {"Always"}
+    assert set(on["Resources"]) == {"Always", "Sometimes"}
+    actions = [item["ResourceChange"] for item in changesets._diff_resources(off, on)]
+    assert [(item["Action"], item["LogicalResourceId"]) for item in actions] == [
+        ("Add", "Sometimes")
+    ]
+    assert resolved({}, "on") == {}
+
+
 def test_describe_stacks_lists_notification_arns(restore):
     handlers = restore(core.module("services.cloudformation.handlers"), "_xml")
     cloudformation.list_notification_arns()
