@@ -11,8 +11,11 @@ import hashlib
 import json
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -83,7 +86,25 @@ def key_store(environment: Environment) -> KeyStore:
             "turn both on first (docs/edge.md)",
         )
     api = client(environment, "cloudfront-keyvaluestore", environment.region_of("edge"))
-    return KeyStore(found["KeyStoreArn"], found["AccessControl"], api)
+    return KeyStore(found["KeyStoreArn"], found["AccessControl"], _reachable(api))
+
+
+def _reachable(api: Any) -> Any:
+    """The client itself; its endpoint is left as it is when that is an IP address.
+
+    botocore puts the account in front of the host's name, which an address cannot carry.
+    """
+    endpoint = urlsplit(api.meta.endpoint_url)
+
+    def keep_host(request: Any, **_: Any) -> None:
+        request.url = urlsplit(request.url)._replace(netloc=endpoint.netloc).geturl()
+
+    with suppress(ValueError):
+        ip_address(endpoint.hostname or "")
+        api.meta.events.register_first(
+            "before-sign.cloudfront-keyvaluestore", keep_host, unique_id="keep-host"
+        )
+    return api
 
 
 def issue(store: KeyStore, owner: str, *, days: int = 0, now_s: float | None = None) -> Issued:

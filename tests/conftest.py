@@ -1,10 +1,12 @@
-"""A real PostgreSQL server for the tests that ask for one.
+"""A real PostgreSQL server for the tests that ask for one, and CloudFront's JavaScript.
 
 `store_url` is an empty SQLite file and then, in a second run of each test that asks
-for it, an empty database of that server.
+for it, an empty database of that server. `edge_function` runs the code of an edge function.
 """
 
+import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -13,12 +15,14 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import quickjs
 
 
 @dataclass
@@ -119,3 +123,56 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'a' / 'b' / 'shop.db'}"
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     return server.new_database()
+
+
+# What CloudFront's runtime gives a function, on top of the engine's own JavaScript.
+_RUNTIME = """
+const cf = {
+  kvs: () => ({
+    get: async (name, options) => {
+      const text = lookUp(name);
+      if (text === null) { throw new Error('KeyNotFound'); }
+      return options && options.format === 'json' ? JSON.parse(text) : text;
+    },
+  }),
+};
+const crypto = {
+  createHash: (algorithm) => ({
+    update(text) { this.text = text; return this; },
+    digest(encoding) { return digested(algorithm, this.text, encoding); },
+  }),
+};
+"""
+_CALL = """
+let answer = null;
+handler(JSON.parse(event)).then(
+  (value) => { answer = JSON.stringify(value); },
+  (error) => { answer = JSON.stringify({ failed: String(error) }); });
+"""
+
+
+def _digested(algorithm: str, text: str, encoding: str) -> str:
+    assert (algorithm, encoding) == ("sha256", "hex")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def edge_function() -> Callable[[str, dict[str, Any], dict[str, Any]], dict[str, Any]]:
+    """Calls the handler of an edge function: (its code, an event, what the key store holds)."""
+
+    def call(code: str, event: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:
+        imports = ["import cf from 'cloudfront';", "import crypto from 'crypto';"]
+        assert code.splitlines()[:2] == imports
+        held = {name: json.dumps(value) for name, value in store.items()}
+        engine = quickjs.Context()
+        engine.add_callable("lookUp", held.get)
+        engine.add_callable("digested", _digested)
+        engine.set("event", json.dumps(event))
+        engine.eval(_RUNTIME + "\n".join(code.splitlines()[2:]) + _CALL)
+        while engine.execute_pending_job():
+            pass
+        answer: dict[str, Any] = json.loads(engine.eval("answer"))
+        assert "failed" not in answer, answer
+        return answer
+
+    return call

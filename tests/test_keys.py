@@ -7,13 +7,20 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
 
-from runbook.errors import InputInvalid
-from runbook.keys import KeyStore, issue, revoke, rotate
+from runbook import keys
+from runbook.environment import Environment
+from runbook.errors import AwsCallFailed, InputInvalid
+from runbook.keys import KeyStore, issue, key_store, revoke, rotate
 
 DAY_S = 86_400
+ENVIRONMENT = Environment("dev", "shop", "eu-west-1", "", 60, Path(), Path())
 
 
 class FakeStore:
@@ -78,6 +85,39 @@ def test_the_runbook_image_can_sign_the_stores_calls() -> None:
     # SigV4A; botocore has none of its own and asks for this package.
     lock = (Path(__file__).parents[1] / "runbook" / "requirements.lock").read_text()
     assert re.search(r"^awscrt==", lock, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "called"),
+    [
+        ("http://127.0.0.1:4566", "127.0.0.1:4566"),
+        ("http://region.example:4566", "000000000000.region.example:4566"),
+        ("", "000000000000.cloudfront-kvs.global.api.aws"),
+    ],
+)
+def test_the_store_is_called_where_it_is(
+    endpoint: str, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = boto3.client(
+        "cloudfront-keyvaluestore", region_name="us-east-1", endpoint_url=endpoint or None,
+        aws_access_key_id="k", aws_secret_access_key="s",
+        config=Config(retries={"total_max_attempts": 1}),
+    )  # fmt: skip
+    arn = "arn:aws:cloudfront::000000000000:key-value-store/keys"
+    found = {"KeyStoreArn": arn, "AccessControl": "api-key"}
+    monkeypatch.setattr(keys, "outputs", lambda environment, layer: found)
+    monkeypatch.setattr(keys, "client", lambda environment, service, region: api)
+    seen = []
+
+    def stop(request: Any, **_: Any) -> None:
+        seen.append(urlsplit(request.url).netloc)
+        assert "SignedHeaders=host;" in request.headers["Authorization"].decode()
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    api.meta.events.register("before-send.cloudfront-keyvaluestore", stop)
+    with pytest.raises(AwsCallFailed):
+        key_store(ENVIRONMENT).entries()
+    assert set(seen) == {called}
 
 
 def test_no_two_keys_are_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
@@ -70,10 +71,14 @@ def list_keys(env: str, as_json: bool) -> None:
     """Who has credentials, and until when; the credentials themselves are kept nowhere."""
     entries = edge_keys.key_store(load_environment(env)).entries()
     rows = [
-        [name.partition(":")[2][:12], str(e.get("owner", "")), str(e.get("expires", 0) or "-")]
+        [name.partition(":")[2][:12], str(e.get("owner", "")), _date(int(e.get("expires", 0)))]
         for name, e in sorted(entries.items())
     ]
     emit(entries, as_json, lambda: display.text_table(["id", "owner", "expires"], rows))
+
+
+def _date(expires_s: int) -> str:
+    return datetime.fromtimestamp(expires_s, UTC).date().isoformat() if expires_s else "-"
 
 
 def _show(issued: edge_keys.Issued, as_json: bool) -> None:
