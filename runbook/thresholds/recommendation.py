@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
 from runbook.errors import InputInvalid, MeasurementVoid
-from runbook.thresholds.bounds import Constraints, Maximum, maximum
+from runbook.thresholds.bounds import Constraints
+from runbook.thresholds.worst import worst_bound
 
 SCHEMA_VERSION = 1
 FILE_NAME = "recommendation.json"
@@ -39,8 +40,6 @@ UNITS = {
 _FLOOR_SHARE = 0.8
 #: A CPU target outside of this would scale on noise, or too late.
 _CPU_RANGE = (10.0, 90.0)
-#: An interval this many times as high as low is called weak.
-_WIDE = 1.5
 
 
 @dataclass(frozen=True)
@@ -155,11 +154,13 @@ def recommend(
 ) -> Recommendation:
     """Thresholds that keep the SLO for every task count in [min, max].
 
-    They derive from the worst lower bound of c_SLO(n) over the measured counts in that
-    range, times the headroom. `current` is what is configured, by parameter name.
-    Raises InputInvalid when the curve measured no count in the range.
+    They derive from the worst lower bound of c_SLO(n) over that range, times the headroom; see
+    `worst_bound` for counts that were not measured. `current` is what is configured, by
+    parameter name. Raises InputInvalid when MinTasks lies below what was measured.
     """
-    rate, worst, most, findings = _target_rate(curve, constraints, current)
+    found, most, findings = worst_bound(curve, constraints, current)
+    worst = found.count
+    rate = found.lo_per_task_rps * constraints.headroom(curve.period_s)
     evidence = Evidence(
         curve.run_id,
         f"{curve.measured_at:%Y-%m-%d}",
@@ -183,8 +184,9 @@ def recommend(
         (
             "RequestsPerTarget",
             per_minute,
-            f"60 s x {worst.lo_per_task_rps:.1f} requests/s (lower bound of c_SLO with "
-            f"{'1 task' if worst.tasks == 1 else f'{worst.tasks} tasks'}, the worst in range) x "
+            f"60 s x {found.lo_per_task_rps:.1f} requests/s (lower bound of c_SLO with "
+            f"{'1 task' if worst.tasks == 1 else f'{worst.tasks} tasks'}, the worst in range"
+            f"{', ' * bool(found.why)}{found.why}) x "
             f"{constraints.headroom(curve.period_s):.2f} headroom: "
             f"load may grow {constraints.growth_pct_per_period:g} % in each of "
             f"{periods:g} periods until new tasks answer",
@@ -237,78 +239,6 @@ def _cpu_target(cpu_pct: float) -> tuple[float, list[str]]:
             f"kept at {low:.0f} %; requests per task are the metric to scale on"
         ]
     return float(math.floor(min(cpu_pct, high))), []
-
-
-def _target_rate(
-    curve: CapacityCurve, constraints: Constraints, current: Mapping[str, float]
-) -> tuple[float, CountCurve, Maximum, list[str]]:
-    """The rate per task to aim at, the count it comes from, MaxTasks with its reason, findings."""
-    headroom = constraints.headroom(curve.period_s)
-    everywhere = min(count.lo_per_task_rps for count in curve.counts)
-    if not everywhere > 0 or not math.isfinite(everywhere):
-        raise MeasurementVoid(
-            "No threshold can be recommended",
-            f"the lower bound of c_SLO is {everywhere:g} requests/s per task",
-            "run the load test again: runbook run 20_load_test",
-        )
-    most = maximum(constraints, current, everywhere * headroom, curve.task_cpu)
-    findings = list(most.findings)
-    predicted = _predicted(curve)
-    inside = [
-        count
-        for count in (*curve.counts, *predicted)
-        if constraints.min_tasks <= count.tasks <= most.tasks
-    ]
-    if not inside:
-        known = ", ".join(str(count.tasks) for count in curve.counts)
-        raise InputInvalid(
-            "No threshold can be recommended",
-            f"the load test measured {known} task(s), none within "
-            f"[{constraints.min_tasks}, {most.tasks}]",
-            "measure a count in that range: runbook run 20_load_test with task_counts",
-        )
-    worst = min(inside, key=lambda count: count.lo_per_task_rps)
-    if worst in predicted:
-        findings.append(
-            f"c_SLO({worst.tasks}) was not measured: the queueing model predicts it from "
-            "the counts that were"
-        )
-    highest = max(count.tasks for count in (*curve.counts, *predicted))
-    if most.tasks > highest:
-        findings.append(
-            f"more than {highest} tasks were not measured: c_SLO there is taken to be no lower, as "
-            "round robin smooths arrivals further"
-        )
-    if worst.censored:
-        findings.append(
-            f"c_SLO({worst.tasks}) is a lower bound: the service can carry more than stated"
-        )
-    elif (worst.hi_per_task_rps or 0.0) > _WIDE * worst.lo_per_task_rps:
-        findings.append(
-            f"weak: c_SLO({worst.tasks}) is only known to lie within {worst.interval} requests/s "
-            "per task; a longer load test (load_budget_s) narrows that"
-        )
-    return worst.lo_per_task_rps * headroom, worst, most, findings
-
-
-def _predicted(curve: CapacityCurve) -> list[CountCurve]:
-    """Counts that were not measured, as the model has them; costs are the nearest measured's."""
-    made = []
-    for item in curve.model.predictions if curve.model else ():
-        near = min(curve.counts, key=lambda count: abs(count.tasks - item.tasks))
-        made.append(
-            replace(
-                near,
-                tasks=item.tasks,
-                c_slo_per_task_rps=item.c_slo_per_task_rps,
-                lo_per_task_rps=item.lo_per_task_rps,
-                hi_per_task_rps=item.hi_per_task_rps,
-                censored=False,
-                points=(),
-                void=(),
-            )
-        )
-    return made
 
 
 def _p95_below(count: CountCurve, cpu_pct: float, curve: CapacityCurve) -> str:
