@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from runbook.capacity.scalability import Scalability
+from runbook.capacity.scalability import Efficiency, Scalability
 from runbook.errors import InputInvalid
 
 SCHEMA_VERSION = 1
@@ -79,7 +79,9 @@ class ModelReport:
 
     `quota_factor` is how much of its nominal CPU quota a task could use, `cpu_variation` the
     coefficient of variation of a request's CPU, `wait_ms` what a request waits for besides
-    CPU, by task count. `doubt` says why the model is not used, "" when it is.
+    CPU, by task count. `doubt` says why the model is not used, "" when it is. `error_pct` is
+    its own error in c_SLO (standard deviation), as held-back task counts showed it; None in
+    curves of before 2026-11-27, whose intervals had less of it.
     """
 
     quota_factor: float
@@ -89,6 +91,7 @@ class ModelReport:
     doubt: str
     residuals: tuple[StepResidual, ...]
     predictions: tuple[PredictedCount, ...]
+    error_pct: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,10 @@ class CountCurve:
     (with `cpu_idle_pct`, what does not depend on requests). `blocks` counts the blocks of time near
     the crossing that the interval rests on. `logit` is the fitted model: logit(share of
     slow requests) = logit[0] + logit[1] * rate per task. `method` tells where c_SLO comes from:
-    the queueing model fitted to all steps, or the logistic fit of this count's alone, whose
-    answer is `direct` (rate, lower, upper) in either case. `knee_per_task_rps` is where p95
-    bends, whatever the SLO. `throttled_pct` is the share of CPU-quota periods with throttling
-    in steps beyond the SLO, None where it is not published.
+    the logistic fit of this count's steps alone, whose answer is `direct` (rate, lower, upper)
+    in either case, or that and the queueing model fitted to all steps, each by its certainty.
+    `knee_per_task_rps` is where p95 bends, whatever the SLO. `throttled_pct` is the share of
+    CPU-quota periods with throttling in steps beyond the SLO, None where it is not published.
     """
 
     tasks: int
@@ -233,8 +236,7 @@ class CapacityCurve:
             content["measured_at"] = datetime.fromisoformat(content["measured_at"])
             content["counts"] = tuple(_count(item) for item in content["counts"])
             content["model"] = _model(content.get("model"))
-            law = content.get("scalability")
-            content["scalability"] = law and Scalability(**{**law, "counts": tuple(law["counts"])})
+            content["scalability"] = _law(content.get("scalability"))
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputInvalid(
@@ -256,6 +258,13 @@ def _count(values: dict[str, Any]) -> CountCurve:
             "direct": tuple(values["direct"]) if values.get("direct") else None,
         }
     )
+
+
+def _law(values: dict[str, Any] | None) -> Scalability | None:
+    if values is None:
+        return None
+    each = tuple(Efficiency(**item) for item in values.get("efficiencies", ()))
+    return Scalability(**{**values, "counts": tuple(values["counts"]), "efficiencies": each})
 
 
 def _model(values: dict[str, Any] | None) -> ModelReport | None:

@@ -9,6 +9,7 @@ further up, and the service is not to be harmed. The steps saved so become repea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from runbook.capacity.placement import (
 )
 from runbook.capacity.plan import ExperimentPlan, forecast, kinds_of
 from runbook.capacity.rig import AwsRig, Rig, look_up_facts
-from runbook.capacity.sample import ALLOWED_SLOW_SHARE, recentred
+from runbook.capacity.sample import ALLOWED_SLOW_SHARE
 from runbook.environment import Environment
 from runbook.errors import InputInvalid, MeasurementVoid
 from runbook.load.measurement import Progress, RawLoad
@@ -39,6 +40,8 @@ OnProgress = Callable[[Progress], None]
 _MIN_SWEEP = 3
 _LOWER = 0.6
 _REPEAT_ROUNDS = 2
+#: So many of the busiest steps say what a request costs.
+_COST_STEPS = 3
 
 
 def run_experiment(
@@ -103,6 +106,8 @@ class _Experiment:
         self.steps: list[MeasuredStep] = []
         self.notes: list[str] = []
         self.cost_s = 0.0
+        # By task count: the lowest total rate that did harm.
+        self.harm_rps: dict[int, float] = {}
 
     def run(self) -> LoadTest:
         counts = self.plan.task_counts
@@ -122,12 +127,13 @@ class _Experiment:
         reserved = self.steps_left - allotted
         saturation = saturation_rps(tasks, self.share_cores, self.cost_s)
         sweep = min(self.plan.sweep_steps, allotted - 2)
-        done = self._phase(tasks, "sweep", sweep_rates(tasks, saturation, sweep))
+        carried = self._carried_rps(tasks)
+        done = self._phase(tasks, "sweep", sweep_rates(tasks, saturation, sweep, carried))
         while len(done) < _MIN_SWEEP and self.steps_left - reserved > _MIN_SWEEP:
             self.notes.append(f"{tasks} task(s): the sweep began too high and was begun lower")
             saturation *= _LOWER
             count = min(sweep, self.steps_left - reserved)
-            done += self._phase(tasks, "sweep", sweep_rates(tasks, saturation, count))
+            done += self._phase(tasks, "sweep", sweep_rates(tasks, saturation, count, carried))
         self._learn_cost(done)
         for _ in range(_REPEAT_ROUNDS):
             # A round that p95 ended early leaves steps for another one, placed anew.
@@ -136,9 +142,22 @@ class _Experiment:
                 ALLOWED_SLOW_SHARE,
                 self.steps_left - reserved,
                 saturation_rps(1, self.share_cores, self.cost_s),
+                self.harm_rps.get(tasks, math.inf) / tasks,
             )
             done += self._phase(tasks, "repeat", [rate * tasks for rate in rates])
         self._retry(tasks, done)
+
+    def _carried_rps(self, tasks: int) -> float:
+        """A total rate that this many tasks carry: driven, or each as much as one of fewer did.
+
+        The calibration's rate where nothing else is known: it was answered.
+        """
+        kept = [
+            step.rate_per_task_rps * min(step.tasks, tasks)
+            for step in self.steps
+            if step.valid and (step.trt_p95_ms or math.inf) <= self.plan.slo_ms
+        ]
+        return max(kept, default=self.plan.calibrate_rps)
 
     def _retry(self, tasks: int, done: Sequence[MeasuredStep]) -> None:
         """Drive void steps near the crossing once more, beyond the budget if need be."""
@@ -156,32 +175,41 @@ class _Experiment:
         for step in done:
             if step.valid:
                 raw = RawLoad.load(self.out_dir / step.raw_file)
-                part = raw.between(step.client.start_s, step.client.end_s)
-                cuts.append(recentred(step, part).blocks(self.plan.slo_ms))
+                cuts.append(self.phases.sample(step, raw).blocks(self.plan.slo_ms))
         return cuts
 
     def _phase(self, tasks: int, phase: str, rates: Sequence[float]) -> list[MeasuredStep]:
-        rates = list(rates)[: self.steps_left]
+        harm_rps = self.harm_rps.get(tasks, math.inf)
+        rates = [rate for rate in rates if rate < harm_rps][: self.steps_left]
         if not rates:
             return []
         self.phases_run += 1
         name = f"{self.phases_run:02d}-{tasks}-{phase}"
         seed = self.plan.seed * 1000 + self.phases_run
         found = self.phases.run(name, tasks, phase, rates, seed)
-        self.steps_left -= len(found)
-        self.steps += found
-        return found
+        if found.stop is not None and found.stop.harm:
+            stop = found.stop
+            self.harm_rps[tasks] = min(harm_rps, stop.rate_rps)
+            self.notes.append(
+                f"{tasks} task(s): stopped at {stop.rate_rps:.0f} requests/s, before harm: "
+                f"{stop.why}; nothing as high was driven again"
+            )
+        # A step that was cut short took its time too, and no service makes this go on for ever.
+        self.steps_left -= max(len(found.steps), 1)
+        self.steps += found.steps
+        return found.steps
 
     # -- the CPU cost of a request, which places the steps
 
     def _calibrate(self, tasks: int) -> float:
         """CPU seconds a request costs, from a step at a low rate."""
         for step in self._phase(tasks, "calibrate", [self.plan.calibrate_rps]):
-            if step.requests and step.cpu_pct:
+            if step.requests and step.cpu_pct and tasks not in self.harm_rps:
                 return self._cost_of(step.cpu_pct, step.requests, tasks)
         raise MeasurementVoid(
             "The service cannot be calibrated",
-            f"a step at {self.plan.calibrate_rps:g} requests/s brought no CPU or request metrics",
+            "; ".join(self.notes)
+            or f"a step at {self.plan.calibrate_rps:g} requests/s brought no CPU and no requests",
             "check that the service answers: runbook run 10_deploy",
         )
 
@@ -189,11 +217,14 @@ class _Experiment:
         return cpu_pct / 100.0 * tasks * self.share_cores * self.facts.period_s / requests
 
     def _learn_cost(self, done: Sequence[MeasuredStep]) -> None:
-        """Busier steps tell the cost better than the calibration did: their median counts."""
+        """Busier steps tell the cost better than the calibration did: their median counts.
+
+        Of the busiest few: what a task uses besides requests weighs on calm steps.
+        """
+        told = [step for step in done if step.valid and step.cpu_pct and step.requests]
+        told = sorted(told, key=lambda step: step.cpu_pct or 0.0)[-_COST_STEPS:]
         costs = sorted(
-            self._cost_of(step.cpu_pct, step.requests, step.tasks)
-            for step in done
-            if step.valid and step.cpu_pct and step.requests
+            self._cost_of(step.cpu_pct or 0.0, step.requests or 0.0, step.tasks) for step in told
         )
         if costs:
             self.cost_s = costs[len(costs) // 2]
@@ -226,5 +257,6 @@ class _Experiment:
             cpu_s_per_request=self.cost_s,
             steps=tuple(self.steps),
             notes=tuple(self.notes),
+            route_classes=self.plan.route_classes,
             folder=self.out_dir,
         )

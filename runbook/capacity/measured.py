@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from runbook.errors import InputInvalid
+from runbook.load.kinds import RouteClass
 from runbook.load.measurement import RawLoad, StepStats
 
 SCHEMA_VERSION = 1
@@ -86,7 +87,9 @@ class LoadTest:
     """Everything one load test measured. `task_cpu` is in ECS CPU units (1024 = one vCPU).
 
     `cpu_s_per_request` placed the steps. `enforcement` names what holds a task to its CPU
-    share. `folder` is where the raw recordings are; it is not written into the file.
+    share. `route_classes` has the class of each kind of request by its number in the
+    recordings; empty where there is one kind. `folder` is where the recordings are; it is not
+    written into the file.
     """
 
     environment: str
@@ -102,6 +105,7 @@ class LoadTest:
     cpu_s_per_request: float
     steps: tuple[MeasuredStep, ...]
     notes: tuple[str, ...] = ()
+    route_classes: tuple[RouteClass, ...] = ()
     folder: Path = field(default=Path(), compare=False)
 
     @property
@@ -114,10 +118,9 @@ class LoadTest:
         """The task counts measured, ascending."""
         return tuple(sorted({step.tasks for step in self.steps}))
 
-    def latencies(self, step: MeasuredStep) -> RawLoad:
-        """The raw requests of a step. Raises InputInvalid."""
-        raw = RawLoad.load(self.folder / step.raw_file)
-        return raw.between(step.client.start_s, step.client.end_s)
+    def recording(self, step: MeasuredStep) -> RawLoad:
+        """The raw requests of the phase that a step was part of. Raises InputInvalid."""
+        return RawLoad.load(self.folder / step.raw_file)
 
     def frame(self) -> pd.DataFrame:
         """One row a step in the order they ran; units are in the column names."""
@@ -183,6 +186,7 @@ class LoadTest:
             "path": self.path,
             "cpu_s_per_request": self.cpu_s_per_request,
             "notes": list(self.notes),
+            "route_classes": list(self.route_classes),
             "steps": [step.to_dict() for step in self.steps],
         }
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -199,6 +203,7 @@ class LoadTest:
             content.pop("cpu_idle_pct", None)  # in files of before 2026-11-24; never steady
             content["measured_at"] = datetime.fromisoformat(content["measured_at"])
             content["notes"] = tuple(content["notes"])
+            content["route_classes"] = tuple(content.get("route_classes", ()))
             content["steps"] = tuple(MeasuredStep.from_dict(item) for item in content["steps"])
             return cls(**content, folder=path.parent)
         except (OSError, ValueError, KeyError, TypeError) as error:

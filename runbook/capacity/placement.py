@@ -21,6 +21,11 @@ _REPEAT_LOW, _REPEAT_HIGH = 0.88, 1.10
 #: was not left yet.
 _TOP = 0.98
 _BEYOND = 1.06
+#: A step asks for at most so many times what is known to be carried: a service that waits for
+#: something else than CPU has its knee far below where its CPU is used up.
+_LEAP = 2.5
+#: A harmful rate is approached to this share of it.
+_SHORT_OF_HARM = 0.95
 #: Void steps within this fraction of the crossing are driven again.
 RETRY_RANGE = 0.25
 
@@ -46,11 +51,20 @@ def predicted_knee(tasks: int) -> float:
     return 1.0 - float(_KNEE_LOSS_ONE_TASK / tasks**_KNEE_LOSS_POWER)
 
 
-def sweep_rates(tasks: int, saturation: float, count: int) -> list[float]:
-    """Rising total rates (requests/s) from well below the predicted knee to beyond it."""
+def sweep_rates(tasks: int, saturation: float, count: int, carried_rps: float) -> list[float]:
+    """Rising total rates (requests/s) from well below the predicted knee to beyond it.
+
+    `carried_rps` is a total rate that the tasks are known to carry, or thought to from fewer of
+    them. Where the CPU would let the first step leap far beyond it, the steps rise from there
+    by equal factors, none larger than a leap: then the sweep may end below the knee.
+    """
     knee = predicted_knee(tasks)
-    top = min((1.0 + knee) / 2.0 + 0.03, _TOP)
-    return [float(rate) for rate in np.linspace(0.6 * knee, top, count) * saturation]
+    top = min((1.0 + knee) / 2.0 + 0.03, _TOP) * saturation
+    first = 0.6 * knee * saturation
+    if first <= _LEAP * carried_rps:
+        return [float(rate) for rate in np.linspace(first, top, count)]
+    factor = min((top / carried_rps) ** (1.0 / count), _LEAP)
+    return [float(carried_rps * factor**number) for number in range(1, count + 1)]
 
 
 def crossing_estimate(steps: Sequence[StepBlocks], allowed_share: float) -> float | None:
@@ -66,20 +80,33 @@ def crossing_estimate(steps: Sequence[StepBlocks], allowed_share: float) -> floa
 
 
 def repeat_rates(
-    steps: Sequence[StepBlocks], allowed_share: float, count: int, saturation: float
+    steps: Sequence[StepBlocks],
+    allowed_share: float,
+    count: int,
+    saturation: float,
+    harm_rps: float = float("inf"),
 ) -> list[float]:
     """Rising rates around the crossing that the steps show, or beyond them if they show none.
 
-    All rates are in the same unit: all total, or all per task.
+    All rates are in the same unit: all total, or all per task. Beyond the steps no rate leaps,
+    and none reaches `harm_rps`, at which harm was done.
     """
     if count <= 0 or not steps:
         return []
+    most = _SHORT_OF_HARM * harm_rps
     centre = crossing_estimate(steps, allowed_share)
     if centre is None:
         highest = max(step.rate_rps for step in steps)
-        top = max(_TOP * saturation, highest * _BEYOND)
-        return [float(rate) for rate in np.linspace(highest, top, count + 1)[1:]]
-    return [float(rate) for rate in np.linspace(_REPEAT_LOW, _REPEAT_HIGH, count) * centre]
+        top = min(max(_TOP * saturation, highest * _BEYOND), highest * _LEAP**count, most)
+        if top > highest * _LEAP:
+            rates = highest * (top / highest) ** (np.arange(1, count + 1) / count)
+        else:
+            rates = np.linspace(min(highest, 0.9 * top), top, count + 1)[1:]
+        return [float(rate) for rate in rates]
+    low, high = _REPEAT_LOW * centre, _REPEAT_HIGH * centre
+    if high > most:
+        low, high = min(low, _REPEAT_LOW * most), most
+    return [float(rate) for rate in np.linspace(low, high, count)]
 
 
 def rates_to_retry(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
-from runbook.load.kinds import Accounts, RequestKind
+from runbook.load.kinds import Accounts, RequestKind, RouteClass
 from runbook.load.kinds_file import read_kinds
 from runbook.load.validity import Limits
 
@@ -19,8 +19,10 @@ class ExperimentPlan:
     `load_budget_s` is the seconds of load for all task counts together, warm-ups and the
     retries of void steps (at most `retry_steps` periods a count) aside. A phase stops
     after the second step whose p95 exceeds `stop_factor` times the SLO, and at once beyond
-    `harm_factor` times it. `calibrate_rps` is the low rate
-    whose CPU use places the steps. `kinds` are requested instead of `path`; `users` log in first.
+    `harm_factor` times it. It also stops at once, and nothing as high is driven again with that
+    task count, when more than `harm_failures_pct` percent of a step's requests fail, when nobody
+    answers, and when a backlog builds up. `calibrate_rps` is the low rate whose CPU use places
+    the steps. `kinds` are requested instead of `path`; `users` log in first.
     """
 
     task_counts: tuple[int, ...] = (1, 3)
@@ -32,6 +34,7 @@ class ExperimentPlan:
     calibrate_rps: float = 20.0
     stop_factor: float = 3.0
     harm_factor: float = 10.0
+    harm_failures_pct: float = 2.0
     kinds: tuple[RequestKind, ...] = ()
     users: int = 0
     seed: int = 1
@@ -70,6 +73,11 @@ class ExperimentPlan:
         return "a mix of " + ", ".join(kind.name for kind in self.kinds)
 
     @property
+    def route_classes(self) -> tuple[RouteClass, ...]:
+        """The route class of each kind of request; none without kinds."""
+        return tuple(kind.grouped_as for kind in self.kinds)
+
+    @property
     def accounts(self) -> Accounts:
         """The users who log in first."""
         return Accounts(count=self.users)
@@ -89,6 +97,7 @@ def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
         f"suspend scaling of the service, hold {counts} task(s) in turn, restore both at the end",
         f"drive {plan.requested} in at most {count} steps of {period_s} s (one metric period each)",
         f"stop a phase when p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms twice, or "
-        f"{plan.harm_factor * plan.slo_ms:.0f} ms once",
+        f"{plan.harm_factor * plan.slo_ms:.0f} ms once; at more than {plan.harm_failures_pct:g} % "
+        "failures, silence or a backlog, and then drive nothing as high again",
         f"take about {plan.duration_s(period_s) / 60:.0f} minutes",
     ]

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from runbook.capacity.curve import ModelReport, PredictedCount, StepResidual
 from runbook.capacity.measured import LoadTest
+from runbook.capacity.queue_bootstrap import MODEL_ERROR, Bootstrap, Capacity
 from runbook.capacity.queue_model import ModelStep, QueueModel, fit_model
-from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample, recentred
-from runbook.load.measurement import RawLoad
-
-_LEAD_IN_S = 5.0
+from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample, samples_of
 
 
 def model_of(test: LoadTest, samples: Iterable[Sample]) -> QueueModel | None:
     """The model fitted to the valid steps of all task counts; None where it cannot be."""
-    steps = [step for sample in samples if (step := _model_step(test, sample)) is not None]
     return fit_model(
-        steps,
+        [step for sample in samples if (step := _model_step(test, sample)) is not None],
         share_cores=test.share_cores,
         slo_ms=test.slo_ms,
         allowed_share=ALLOWED_SLOW_SHARE,
@@ -27,49 +22,44 @@ def model_of(test: LoadTest, samples: Iterable[Sample]) -> QueueModel | None:
 
 
 def model_steps(test: LoadTest) -> list[ModelStep]:
-    """What the model needs of each valid step."""
-    samples = [recentred(step, test.latencies(step)) for step in test.steps if step.valid]
-    return [step for sample in samples if (step := _model_step(test, sample)) is not None]
+    """What the model needs of each step that counts."""
+    made = [_model_step(test, sample) for sample in samples_of(test) if not sample.void]
+    return [step for step in made if step is not None]
 
 
 def _model_step(test: LoadTest, sample: Sample) -> ModelStep | None:
     step = sample.step
-    if not step.cpu_pct or not step.requests or step.trt_p95_ms is None:
-        return None
-    start_s, end_s = step.client.start_s + sample.dropped_s, step.client.end_s
-    # What came before is simulated too, so that a step begins with the backlog it really had.
-    raw = RawLoad.load(test.folder / step.raw_file).between(start_s - _LEAD_IN_S, end_s)
-    intended_s = raw.intended_s
-    # What a task uses besides requests takes from its quota too, so it is part of their cost.
-    cpu_s = step.cpu_pct / 100.0 * step.tasks * test.share_cores * test.period_s / step.requests
-    inside = intended_s >= start_s
-    if cpu_s <= 0 or not inside.any():
+    if not step.cpu_pct or not step.requests or not sample.counted.any():
         return None
     return ModelStep(
         tasks=step.tasks,
         rate_per_task_rps=step.offered_per_task_rps,
-        arrivals_s=intended_s,
-        inside=np.asarray(inside),
-        cpu_s=cpu_s,
-        slow_share=float(np.mean(sample.latency_ms > test.slo_ms)),
-        p25_ms=float(np.percentile(sample.latency_ms, 25)),
-        p50_ms=float(np.percentile(sample.latency_ms, 50)),
-        p95_ms=step.trt_p95_ms,
+        arrivals_s=sample.arrivals_s,
+        inside=sample.counted,
+        # What a task uses besides requests takes from its quota too: it is part of their cost.
+        cpu_s=step.cpu_pct / 100.0 * step.tasks * test.share_cores * test.period_s / step.requests,
+        latency_ms=sample.latency_ms,
+        block=sample.block_of,
         host_busy_cores=step.host_busy_cores,
     )
 
 
-def report_of(
-    model: QueueModel, predicted: Sequence[int], *, confidence: float, seed: int
-) -> ModelReport:
+def capacities(
+    resampled: Bootstrap, counts: Sequence[int], *, confidence: float, seed: int
+) -> dict[int, Capacity]:
+    """c_SLO as the model has it, for the task counts that can keep the SLO at all."""
+    made = {n: resampled.capacity(n, confidence=confidence, seed=seed) for n in counts}
+    return {tasks: item for tasks, item in made.items() if item is not None}
+
+
+def report_of(model: QueueModel, predicted: Iterable[Capacity], doubt: str) -> ModelReport:
     """The model for the curve's file, with predictions for task counts that were not measured."""
-    made = [model.capacity(tasks, confidence=confidence, seed=seed) for tasks in predicted]
     return ModelReport(
         quota_factor=model.quota_factor,
         cpu_variation=model.cv,
         wait_ms={str(tasks): 1e3 * extra for tasks, extra in model.wait.by_count.items()},
         rms_residual=model.rms_residual,
-        doubt=model.doubt,
+        doubt=doubt,
         residuals=tuple(
             StepResidual(
                 item.tasks,
@@ -86,6 +76,7 @@ def report_of(
             PredictedCount(
                 item.tasks, item.rate_per_task_rps, item.lo_per_task_rps, item.hi_per_task_rps
             )
-            for item in made
+            for item in predicted
         ),
+        error_pct=100.0 * MODEL_ERROR,
     )

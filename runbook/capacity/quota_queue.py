@@ -67,7 +67,11 @@ def _serve(
 def response_times_s(
     arrivals_s: Floats, tasks: int, task: Task, rng: np.random.Generator
 ) -> Floats:
-    """The response time of each request, its work and the quota periods' phases drawn anew."""
+    """The response time of each request, its work and the quota periods' phases drawn anew.
+
+    Arrivals count from any moment; nothing is served before the first of them.
+    """
+    arrivals_s = arrivals_s - (arrivals_s[0] if len(arrivals_s) else 0.0)
     sigma = np.sqrt(np.log1p(task.cv**2))
     work = rng.lognormal(np.log(task.cpu_s) - sigma**2 / 2, sigma, len(arrivals_s))
     extra = rng.exponential(task.extra_s, len(arrivals_s)) if task.extra_s > 0 else 0.0 * work

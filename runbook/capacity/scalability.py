@@ -9,12 +9,24 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class Efficiency:
+    """What each of `tasks` tasks carries, over what each of the fewest did, with its interval.
+
+    Above 1 where round robin smooths arrivals more than the tasks get in each other's way.
+    """
+
+    tasks: int
+    share: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
 class Scalability:
     """X(n) = rate * n / (1 + contention * (n - 1) + coherency * n * (n - 1)), requests/s.
 
-    `residual_pct` is the largest gap to a given point. `efficiency` is the measured total of
-    the most tasks over as many times the fewest tasks' per-task rate: above 1 where round
-    robin smooths arrivals more than the tasks get in each other's way.
+    `residual_pct` is the largest gap to a given point. `efficiency` is that of the most tasks,
+    `efficiencies` has each count's against the fewest.
     """
 
     rate_rps: float
@@ -23,6 +35,7 @@ class Scalability:
     residual_pct: float
     efficiency: float
     counts: tuple[int, ...]
+    efficiencies: tuple[Efficiency, ...] = ()
 
     def total_rps(self, tasks: int) -> float:
         """The total rate that the law gives for a task count."""
@@ -38,19 +51,42 @@ class Scalability:
 
     def sentence(self) -> str:
         """The finding, in words."""
-        most = max(self.counts)
-        told = (
-            f"scaling efficiency from {min(self.counts)} to {most} tasks is {self.efficiency:.0%}"
+        each = (
+            ", ".join(
+                f"{item.tasks} tasks {item.share:.0%} ({item.lo:.0%} to {item.hi:.0%})"
+                for item in self.efficiencies
+            )
+            or f"{max(self.counts)} tasks {self.efficiency:.0%}"
         )
+        told = f"scaling efficiency against {min(self.counts)} task(s): {each}"
         if self.contention < 0.005 and self.coherency < 0.0005:
-            return f"{told}: nothing that the tasks share holds them back up to there"
-        best = self.best_tasks
-        end = "" if best is None else f"; beyond {best:.0f} tasks more of them would carry less"
-        return f"{told}: contention {self.contention:.1%}, coherency {self.coherency:.2%}{end}"
+            law = "nothing that the tasks share holds them back up to there"
+        else:
+            best = self.best_tasks
+            end = "" if best is None else f"; beyond {best:.0f} tasks more of them would carry less"
+            law = f"contention {self.contention:.1%}, coherency {self.coherency:.2%}{end}"
+        return f"{told}: {law}; {self.fit_text}"
+
+    @property
+    def fit_text(self) -> str:
+        """How well the law describes the counts it was fitted to, in words."""
+        if self.residual_pct >= 0.1:
+            return f"the scalability law is off by {self.residual_pct:.1f} % at most"
+        return (
+            f"{len(self.counts)} counts are too few to test the scalability law, it passes through "
+            "them"
+            if len(self.counts) <= 3
+            else "the scalability law passes through the counts"
+        )
 
 
-def fit_usl(per_task_rps: Mapping[int, float]) -> Scalability | None:
+def fit_usl(
+    per_task_rps: Mapping[int, float], intervals: Mapping[int, tuple[float, float]] | None = None
+) -> Scalability | None:
     """The law through the rates per task by task count; None with fewer than two counts.
+
+    `intervals` has the bounds of the rates; from those of two counts the interval of their
+    ratio follows, their errors being independent.
 
     With two counts contention alone is fitted. All three numbers stay at zero or above, so
     tasks that carry more each in company show no contention rather than a negative one.
@@ -78,7 +114,28 @@ def fit_usl(per_task_rps: Mapping[int, float]) -> Scalability | None:
         residual_pct=float(100.0 * np.abs(fitted / rates - 1.0).max()),
         efficiency=float(rates[-1] / rates[0]),
         counts=tuple(counts),
+        efficiencies=_efficiencies(per_task_rps, intervals or {}),
     )
+
+
+def _efficiencies(
+    per_task_rps: Mapping[int, float], intervals: Mapping[int, tuple[float, float]]
+) -> tuple[Efficiency, ...]:
+    """Of every count with a known interval against the fewest tasks; ratios in logarithms."""
+    fewest = min(per_task_rps)
+    made = []
+    for tasks in sorted(intervals.keys() & per_task_rps.keys() - {fewest}):
+        if fewest not in intervals:
+            break
+        (low_1, high_1), (low_n, high_n) = intervals[fewest], intervals[tasks]
+        one, many = per_task_rps[fewest], per_task_rps[tasks]
+        below = float(np.hypot(np.log(many / low_n), np.log(high_1 / one)))
+        above = float(np.hypot(np.log(high_n / many), np.log(one / low_1)))
+        ratio = many / one
+        made.append(
+            Efficiency(tasks, ratio, ratio * float(np.exp(-below)), ratio * float(np.exp(above)))
+        )
+    return tuple(made)
 
 
 def knee_rps(rates_rps: Sequence[float], p95_ms: Sequence[float]) -> float | None:

@@ -33,13 +33,15 @@ class SimulatedRig:
     """Serves load on a SimulatedService; its clock moves only by what it does.
 
     `busy_cores(rate)` lets a test make the host the limit; metrics of the periods in
-    `unpublished` (numbers of the steps driven) never come.
+    `unpublished` (numbers of the steps driven) never come. Half of what is asked in segments
+    above `refuses_above_rps` is refused at once (503).
     """
 
     service: Any
     facts: Facts = FACTS
     busy_cores: Callable[[float, int], float] = lambda rate, number: 0.6
     unpublished: frozenset[int] = frozenset()
+    refuses_above_rps: float = float("inf")
     clock: float = 1_700_000_000.0
     held: list[int] = field(default_factory=list)
     phases: list[list[float]] = field(default_factory=list)
@@ -82,6 +84,11 @@ class SimulatedRig:
         edges = np.cumsum([0.0, *(segment.duration_s for segment in segments)])
         stats, last = [], edges[-1]
         status = np.full(len(intended), 200, dtype=np.int16)
+        asked = np.array([segment.mean_rps for segment in segments])
+        segment = np.clip(np.searchsorted(edges, intended, "right") - 1, 0, len(asked) - 1)
+        refused = (asked[segment] > self.refuses_above_rps) & (np.arange(len(intended)) % 2 == 0)
+        status[refused] = 503
+        done = np.where(refused, intended + 0.0005, done)
         raw = RawLoad(intended, intended + 0.0001, done + 0.0004, status)
         for number, (start, end) in enumerate(itertools.pairwise(edges.tolist())):
             stats.append(
@@ -184,6 +191,32 @@ def test_a_phase_stops_before_harm_and_the_saved_steps_become_repeats(
     # One step calibrated, five were planned for the sweep, so five were left for repeats.
     assert len(rig.phases[2]) == 5 + len(planned) - len(sweep)
     assert all((step.client.p95_ms or 0) <= 8 for step in sweep[:-1])
+
+
+def test_a_rate_that_is_refused_is_not_driven_again_nor_anything_higher(
+    rig: SimulatedRig, tmp_path: Path
+) -> None:
+    rig.refuses_above_rps = 55.0
+    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110)
+    test = conduct(rig, plan, tmp_path, run_id="r1")
+    harmful = [step.rate_rps for step in test.steps if step.client.failures]
+    # What is left between calm and harm is approached once more, from below.
+    assert harmful == sorted(harmful, reverse=True)
+    assert len(harmful) == 2
+    assert all(max(rates) < harmful[0] for rates in rig.phases[2:])
+    assert all(max(rates) < harmful[1] for rates in rig.phases[3:])
+    assert any("requests failed; nothing as high was driven again" in n for n in test.notes)
+    with pytest.raises(MeasurementVoid, match="requests failed"):
+        fit_curve(test, resamples=50)
+
+
+def test_a_service_that_refuses_all_ends_the_test_at_its_first_step(
+    rig: SimulatedRig, tmp_path: Path
+) -> None:
+    rig.refuses_above_rps = 0.0
+    with pytest.raises(MeasurementVoid, match=r"stopped at 20 requests/s.*requests failed"):
+        conduct(rig, ExperimentPlan(), tmp_path, run_id="r1")
+    assert rig.phases == [[20.0]]
 
 
 def test_one_slow_step_does_not_end_a_phase_and_a_second_one_does(

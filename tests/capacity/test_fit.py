@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runbook.capacity import fit
+from runbook.capacity import direct
 from runbook.capacity.curve import CapacityCurve
 from runbook.capacity.fit import fit_curve
 from runbook.capacity.measured import LoadTest
@@ -147,14 +147,14 @@ def test_an_interval_that_reaches_zero_recommends_nothing(
     simulate, simulated_service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = simulate(simulated_service(1))
-    known = fit.find_crossing
+    known = direct.find_crossing
 
     def hopeless(*args, **kwargs):
         found = known(*args, **kwargs)
         assert found is not None
         return replace(found, lo_rps=-20.0)
 
-    monkeypatch.setattr(fit, "find_crossing", hopeless)
+    monkeypatch.setattr(direct, "find_crossing", hopeless)
     with pytest.raises(MeasurementVoid, match=r"reaches -20\.0"):
         fit_curve(test, resamples=50, predict_up_to=1)
 
@@ -167,7 +167,7 @@ def test_the_model_explains_the_steps_and_predicts_a_count_that_was_not_measured
     assert curve.model.doubt == ""
     assert curve.model.quota_factor == pytest.approx(1.0, abs=0.05)
     assert curve.model.rms_residual < 2
-    assert {count.method for count in curve.counts} == {"queueing model"}
+    assert {count.method for count in curve.counts} == {"logistic fit and queueing model"}
     (two,) = curve.model.predictions
     # By simulating 2000 s at each rate.
     assert two.c_slo_per_task_rps == pytest.approx(85.2, rel=0.04)
@@ -179,7 +179,7 @@ def test_the_model_explains_the_steps_and_predicts_a_count_that_was_not_measured
         assert 1 / (1 + np.exp(-odds)) == pytest.approx(0.05)
     one = curve.count(1)
     assert one.direct is not None
-    # The arrivals are known to it, so it knows more than the logistic fit.
+    # Both know more than either, though the model brings its own error.
     assert (one.hi_per_task_rps or np.inf) - one.lo_per_task_rps < one.direct[2] - one.direct[1]
     assert curve.scalability is not None
     assert curve.scalability.efficiency > 1.05

@@ -43,9 +43,29 @@ def test_fewer_tasks_get_more_steps_and_none_gets_too_few() -> None:
 
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_a_sweep_rises_through_the_knee_and_stays_below_saturation(tasks: int) -> None:
-    rates = sweep_rates(tasks, 100.0, 6)
+    rates = sweep_rates(tasks, 100.0, 6, 30.0)
     assert rates == sorted(rates)
     assert rates[0] < 100 * predicted_knee(tasks) < rates[-1] < 100
+
+
+def test_a_sweep_does_not_leap_to_where_only_the_cpu_would_let_it() -> None:
+    """A service that waits for something else than CPU: 4,000 requests/s would use it up."""
+    rates = sweep_rates(1, 4000.0, 5, 20.0)
+    assert rates == pytest.approx([50.0, 125.0, 312.5, 781.25, 1953.125])
+    # Where equal factors are enough to reach the top, they are smaller.
+    rates = sweep_rates(1, 300.0, 5, 20.0)
+    assert rates[0] < 2.5 * 20.0
+    assert rates[-1] == pytest.approx(0.89 * 300)
+
+
+def test_repeats_beyond_a_calm_sweep_do_not_leap_and_stay_below_harm() -> None:
+    calm = [_step(50, 0.0), _step(120, 0.0)]
+    rates = repeat_rates(calm, 0.05, 3, 4000.0)
+    assert max(np.divide(rates, [120.0, *rates[:-1]])) <= 2.5 + 1e-9
+    assert max(repeat_rates(calm, 0.05, 3, 4000.0, harm_rps=200.0)) == pytest.approx(190)
+    # Harm just above what was calm: the little that is left is looked at.
+    assert max(repeat_rates(calm, 0.05, 3, 4000.0, harm_rps=121.0)) < 121
+    assert max(repeat_rates(SWEEP, 0.05, 4, 100.0, harm_rps=78.0)) == pytest.approx(0.95 * 78)
 
 
 def test_repeats_lie_around_the_crossing() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runbook.capacity.queue_model import ModelStep, Wait, fit_model, predicted_steps
+from runbook.capacity.queue_model import ModelStep, Wait, fit_model, predicted_p95_ms
 from runbook.capacity.quota_queue import (
     QUOTA_PERIOD_S,
     Task,
@@ -55,10 +55,9 @@ def _steps(quota_factor: float, slow_factor: float = 1.0) -> list[ModelStep]:
     for rate in (20.0, 30.0, 38.0, 44.0, 48.0, 52.0):
         arrivals = np.cumsum(rng.exponential(1 / rate, int(rate * 20)))
         times_ms = 1e3 * slow_factor * response_times_s(arrivals, 1, task, rng)
-        p25, p50, p95 = np.percentile(times_ms, [25, 50, 95])
-        share = float((times_ms > 20).mean())
         inside = np.ones(len(arrivals), dtype=bool)
-        made.append(ModelStep(1, rate, arrivals, inside, TASK.cpu_s, share, p25, p50, p95))
+        block = np.minimum(arrivals.astype(np.intp), 19)
+        made.append(ModelStep(1, rate, arrivals, inside, TASK.cpu_s, times_ms, block))
     return made
 
 
@@ -70,8 +69,8 @@ def test_the_usable_quota_is_found_and_unseen_steps_are_predicted() -> None:
     assert model.quota_factor == pytest.approx(1.06, abs=0.06)
     assert model.wait.by_count[1] == pytest.approx(0.0005, abs=0.0003)
     calm = steps[1:4]
-    for step, p95 in zip(calm, predicted_steps(model, calm), strict=True):
-        assert p95 == pytest.approx(step.p95_ms, rel=0.3)
+    for step, p95 in zip(calm, predicted_p95_ms(model, calm), strict=True):
+        assert p95 == pytest.approx(step.percentile_ms(95), rel=0.3)
 
 
 def test_waits_go_with_the_load_of_a_shared_machine_where_it_is_published() -> None:
@@ -93,3 +92,24 @@ def test_what_no_quota_explains_is_refused_with_the_reason() -> None:
     assert model.doubt
     few = _steps(1.0)[:3]
     assert fit_model(few, share_cores=0.25, slo_ms=20, allowed_share=0.05) is None
+
+
+def test_what_an_unseen_step_measured_is_not_used_to_predict_it() -> None:
+    steps = _steps(1.06)
+    model = fit_model(steps, share_cores=0.25, slo_ms=20, allowed_share=0.05)
+    assert model is not None
+    told = replace(steps[2], cpu_s=99.0, latency_ms=1e6 + steps[2].latency_ms, host_busy_cores=9.0)
+    assert predicted_p95_ms(model, [told]) == predicted_p95_ms(model, [steps[2]])
+
+
+def test_a_crossing_far_below_cpu_saturation_is_found_there() -> None:
+    """Who waits for something else leaves 20 ms at a fraction of what the CPU allows."""
+    model = fit_model(_steps(1.0), share_cores=0.25, slo_ms=20, allowed_share=0.05)
+    assert model is not None
+    slow = replace(model, wait=Wait({1: 0.0045}))
+    rate = slow.crossing_rps(1)
+    task = slow.task(1, rate)
+    assert 0 < rate < 0.4 * task.saturation_rps
+    share = (poisson_response_times_s(rate, 4000.0, 1, task, 3) > 0.020).mean()
+    assert share == pytest.approx(0.05, abs=0.006)
+    assert replace(model, wait=Wait({1: 0.050})).crossing_rps(1) == 0.0
