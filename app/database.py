@@ -13,7 +13,7 @@ leaves out, libpq takes from PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 POOL_SIZE = 2
 """Connections a task keeps at most, unless configured: one for its thread, one for `/ready`."""
@@ -40,6 +40,18 @@ _LOCK_TIMEOUT_S = 60
 _LOCK_KEY = 0x73686F70
 
 
+class Pool(QueuePool):
+    """`size()` connections at most, `checkedout()` in use; tells when one is waited for."""
+
+    waited: Callable[[], object] = staticmethod(lambda: None)
+
+    def connect(self) -> PoolProxiedConnection:
+        """Lend one, within the pool's timeout."""
+        if self.checkedout() >= self.size():
+            self.waited()
+        return super().connect()
+
+
 class Store:
     """One database; `url` is an SQLAlchemy address of a SQLite file or of PostgreSQL."""
 
@@ -47,7 +59,12 @@ class Store:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         arguments = _sqlite_arguments() if self.is_sqlite else _postgresql_arguments()
         self.engine: Engine = create_engine(
-            url, pool_size=pool_size, max_overflow=0, pool_timeout=_POOL_TIMEOUT_S, **arguments
+            url,
+            poolclass=Pool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_POOL_TIMEOUT_S,
+            **arguments,
         )
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
@@ -56,10 +73,10 @@ class Store:
         self._ping: Future[None] | None = None
 
     @property
-    def pool(self) -> QueuePool:
-        """The connections: `size()` of them at most, `checkedout()` in use."""
+    def pool(self) -> Pool:
+        """The connections."""
         pool = self.engine.pool
-        assert isinstance(pool, QueuePool)
+        assert isinstance(pool, Pool)
         return pool
 
     def open(self) -> None:
@@ -133,7 +150,7 @@ class Store:
 
 
 def _sqlite_arguments() -> dict[str, Any]:
-    return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": QueuePool}
+    return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
 
 
 def _postgresql_arguments() -> dict[str, Any]:

@@ -3,7 +3,8 @@
 For each class of requests (`read`, `write`, `credential`) the log gets one line per
 interval, not one per request: latency and time spent in the store as values with
 counts, so that CloudWatch computes true percentiles, and the number of 5xx answers.
-One more line tells the connection pool: its size, and the most that were in use.
+One more line tells the connection pool: its size, the most that were in use, and how often
+somebody had to wait for one.
 
 Latency is the time inside the application. What the balancer measures beyond it is
 waiting for a thread and the network. Values are rounded to two significant digits.
@@ -40,6 +41,7 @@ class _Interval:
     store_ms: dict[str, Counter[float]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
     pool_in_use: int = 0
+    pool_waits: int = 0
 
 
 class Metrics:
@@ -75,6 +77,11 @@ class Metrics:
         """Count that so many connections were in use at once."""
         self._interval.pool_in_use = max(self._interval.pool_in_use, connections)
 
+    def pool_waited(self) -> None:
+        """Count that a connection was wanted while all were in use."""
+        with self._lock:
+            self._interval.pool_waits += 1
+
     def flush(self) -> None:
         """Write what was counted since the last time."""
         with self._lock:
@@ -96,6 +103,7 @@ class Metrics:
             {
                 "PoolSize": ("Count", self._pool_size),
                 "PoolInUse": ("Count", interval.pool_in_use),
+                "PoolWaits": ("Count", interval.pool_waits),
             },
         )
 

@@ -110,3 +110,4 @@ def _watch(store: Store, clock: StoreClock, metrics: Metrics) -> None:
     event.listen(store.engine, "commit", start)
     event.listen(store.pool, "checkin", stop)
     event.listen(store.pool, "checkout", check_out)
+    store.pool.waited = metrics.pool_waited

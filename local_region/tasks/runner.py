@@ -8,10 +8,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from local_region.balancer.targets import TargetRegistry
+from local_region.cloudwatch.embedded import put_embedded
 from local_region.context import RegionContext
 from local_region.seams.ecs import EcsStore
 from local_region.tasks import memory, records
@@ -43,6 +44,7 @@ class TaskRunner:
         wake: Callable[[], None],
     ) -> None:
         self._store, self._host = store, host
+        self._metrics, self._scope = context.metrics, (context.account_id, context.region)
         self.launcher, self._registry, self._wake = launcher, registry, wake
         self._directory = context.directory.resolve() / "tasks"
         self._starter = TaskStarter(context, store, launcher, self._on_prepared)
@@ -50,7 +52,7 @@ class TaskRunner:
         self._events: queue.SimpleQueue[ProcessEvent] = queue.SimpleQueue()
         self._memory_checked = 0.0
         self.tasks: dict[str, Task] = {}
-        self.logs = LogForwarder(store.put_log_lines, context.scope)
+        self.logs = LogForwarder(self._put_lines, context.scope)
         self.logs.start()
         host.subscribe(self._on_event)
 
@@ -103,6 +105,13 @@ class TaskRunner:
         self.tasks.pop(task.id, None)
 
     # --- starting
+
+    def _put_lines(self, group: str, stream: str, lines: Sequence[tuple[float, str]]) -> bool:
+        """Into the log, and out of it the metrics that CloudWatch would find there."""
+        if not self._store.put_log_lines(group, stream, lines):
+            return False
+        put_embedded(self._metrics, (text for _, text in lines), self._scope)
+        return True
 
     def _on_prepared(self, prepared: Prepared) -> None:
         self._prepared.put(prepared)

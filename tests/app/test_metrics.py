@@ -68,7 +68,7 @@ def test_requests_are_counted_by_value_and_named_as_cloudwatch_wants(metrics, li
     }
     assert (read["StoreTime"]["Values"], read["StoreTime"]["Counts"]) == ([0.4], [3])
     assert (read["ServerErrors"], read["version"]) == (1, "1.2.3")
-    assert (pool["PoolSize"], pool["PoolInUse"]) == (4, 0)
+    assert (pool["PoolSize"], pool["PoolInUse"], pool["PoolWaits"]) == (4, 0, 0)
     assert pool["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [[]]
 
 
@@ -76,10 +76,11 @@ def test_what_was_written_is_not_written_again(metrics, lines):
     metrics.add("write", 0.01, 0.005, False)
     metrics.pool_used(3)
     metrics.pool_used(1)
+    metrics.pool_waited()
     write, pool = _flush(metrics, lines)
-    assert (write["RequestClass"], pool["PoolInUse"]) == ("write", 3)
+    assert (write["RequestClass"], pool["PoolInUse"], pool["PoolWaits"]) == ("write", 3, 1)
     (pool,) = _flush(metrics, lines)
-    assert pool["PoolInUse"] == 0
+    assert (pool["PoolInUse"], pool["PoolWaits"]) == (0, 0)
 
 
 def test_no_line_holds_more_values_than_cloudwatch_takes(metrics, lines):

@@ -62,7 +62,25 @@ def test_each_request_is_counted_in_its_class_once(client, metrics, lines):
     metrics.flush()
     counts = {line["RequestClass"]: line["Latency"]["Count"] for line in lines[:-1]}
     assert counts == {"read": 2, "write": 1, "credential": 1}
-    assert lines[-1]["PoolInUse"] == 1
+    assert (lines[-1]["PoolInUse"], lines[-1]["PoolWaits"]) == (1, 0)
+
+
+def test_a_check_beside_a_request_waits_for_no_connection(app, client, metrics, lines):
+    store = app.extensions["store"]
+    with store.engine.connect():
+        assert client.get("/ready").status_code == 200
+    metrics.flush()
+    assert (lines[-1]["PoolInUse"], lines[-1]["PoolWaits"]) == (store.pool.size(), 0)
+
+
+def test_who_finds_every_connection_in_use_is_counted(app, client, metrics, lines):
+    store = app.extensions["store"]
+    store.pool._timeout = 0.05
+    with store.engine.connect(), store.engine.connect():
+        assert client.get("/products").status_code == 503
+    client.get("/products")
+    metrics.flush()
+    assert lines[-1]["PoolWaits"] == 1
 
 
 def test_time_in_the_store_is_told_apart(app, client, metrics, lines):

@@ -7,6 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from app.config import Config
+from app.errors import StartError
+
 Templates = dict[str, dict[str, Any]]
 Resources = Callable[[str], dict[str, dict[str, Any]]]
 
@@ -105,4 +110,39 @@ def test_every_alarm_is_heard_or_part_of_the_page(resources: Resources) -> None:
 def test_the_dashboard_is_valid_json(resources: Resources) -> None:
     (dashboard,) = resources("AWS::CloudWatch::Dashboard").values()
     body = re.sub(r"\$\{[^}]+\}", "1", dashboard["DashboardBody"]["Fn::Sub"])
-    assert len(json.loads(body)["widgets"]) == 5
+    assert len(json.loads(body)["widgets"]) == 7
+
+
+def test_the_pool_alarm_is_on_the_environments_own_metric(
+    templates: Templates, resources: Resources
+) -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["monitoring.BusyPool"]
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("PoolWaits", "Sum")
+    assert alarm["Namespace"] == {"Ref": "MetricsNamespace"}
+    task = resources("AWS::ECS::TaskDefinition")["service.TaskDefinition"]
+    environment = task["ContainerDefinitions"][0]["Environment"]
+    given = {item["Name"]: item["Value"] for item in environment if "Name" in item}
+    namespace = templates["service"]["Outputs"]["MetricsNamespace"]["Value"]
+    assert given["METRICS_NAMESPACE"] == namespace == {"Ref": "AWS::StackName"}
+    # The application writes a value a period: fewer would leave gaps, more cost more.
+    assert given["METRICS_INTERVAL_S"] == {"Ref": "MetricPeriodS"}
+
+
+def test_a_task_never_waits_for_a_connection_by_configuration(templates: Templates) -> None:
+    pool = templates["service"]["Parameters"]["StorePoolSize"]
+    key = {"JWT_KEY": "k" * 32}
+    assert Config.from_environment({**key, "STORE_POOL_SIZE": str(pool["MinValue"])})
+    with pytest.raises(StartError):
+        Config.from_environment({**key, "STORE_POOL_SIZE": str(pool["MinValue"] - 1)})
+
+
+def test_pages_and_tickets_reach_who_is_named_and_nobody_sees_where(
+    templates: Templates, resources: Resources
+) -> None:
+    subscriptions = resources("AWS::SNS::Subscription")
+    for kind in ("Page", "Ticket"):
+        subscription = subscriptions[f"monitoring.{kind}Subscription"]
+        assert subscription["TopicArn"] == {"Ref": f"{kind}Topic"}
+        assert subscription["Endpoint"] == {"Ref": f"{kind}Endpoint"}
+        # A webhook's address is its key.
+        assert templates["monitoring"]["Parameters"][f"{kind}Endpoint"]["NoEcho"] is True

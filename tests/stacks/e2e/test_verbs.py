@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import os
 import re
@@ -66,6 +67,32 @@ def test_create_then_look(project: Any, created: Any) -> None:
     assert asked.code == 0
     assert f"{url}/products answered 200" in asked.out
     assert project.run("test", "local", "--path", "/nothing", "--timeout", "0").code == 2
+
+
+def test_what_the_service_logs_of_its_pool_is_what_its_alarm_reads(
+    project: Any, created: Any
+) -> None:
+    environment = load_environment("local", project.root)
+    cloudwatch = aws.client(environment, "cloudwatch")
+    name = aws.outputs(environment, "monitoring")["BusyPoolAlarmName"]
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    assert alarm["Namespace"] == aws.outputs(environment, "service")["MetricsNamespace"]
+
+    def datapoints() -> list[Any]:
+        now = dt.datetime.now(dt.UTC)
+        found: list[Any] = cloudwatch.get_metric_statistics(
+            **{key: alarm[key] for key in ("Namespace", "MetricName", "Dimensions", "Period")},
+            Statistics=[alarm["Statistic"]],
+            StartTime=now - dt.timedelta(minutes=5),
+            EndTime=now,
+        )["Datapoints"]
+        return found
+
+    deadline = time.monotonic() + 60
+    while not (found := datapoints()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert {point[alarm["Statistic"]] for point in found} == {0.0}
 
 
 def test_what_differs_and_what_was_changed_by_hand(project: Any, created: Any) -> None:
