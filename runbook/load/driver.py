@@ -18,16 +18,12 @@ import signal
 import ssl
 import sys
 import time
-from array import array
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from runbook.errors import LoadFailed, RunbookError
-from runbook.load.accounts import Account
 from runbook.load.connection import (
     LOST,
     NOT_CONNECTED,
@@ -36,14 +32,13 @@ from runbook.load.connection import (
     UNFINISHED,
     Connection,
 )
-from runbook.load.kinds import choose
-from runbook.load.measurement import RawLoad, StepStats, step_stats
+from runbook.load.ledger import Ledger
+from runbook.load.measurement import RawLoad
 from runbook.load.plan import LoadPlan
 from runbook.load.process import emit, go_first
 from runbook.load.recording import write_results
-from runbook.load.schedule import arrivals
 from runbook.load.stamped import connect
-from runbook.load.tokens import log_in
+from runbook.load.tokens import Tokens, log_in, log_in_again
 
 #: Sending this much early spares a timer round trip; far below anything measured.
 EARLY_S = 50e-6
@@ -51,25 +46,25 @@ EARLY_S = 50e-6
 AHEAD_STEP_S, MOST_AHEAD_S = 2e-6, 300e-6
 SWEEP_INTERVAL_S = 0.1
 TICK_INTERVAL_S = 1.0
+TOKENS_INTERVAL_S = 0.5
+#: How soon a thread that logs in gives way to the one that sends; Python's own is 5 ms.
+SWITCH_INTERVAL_S = 1e-4
 LEAD_S = 0.2
+_UNAUTHORIZED = 401
 
 
 class Driver:
     """One run: dispatches arrivals, collects answers. Times are seconds after the start."""
 
-    def __init__(self, plan: LoadPlan, tokens: Sequence[str] = ()) -> None:
+    def __init__(
+        self, plan: LoadPlan, tokens: Sequence[str] = (), part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.plan = plan
-        self._kinds = plan.request_kinds()
-        self._classes = [kind.grouped_as for kind in self._kinds]
-        self._tokens = list(tokens) or [""]
-        self.intended_s = arrivals(plan.segments, seed=plan.seed, process=plan.process)
-        count = len(self.intended_s)
-        self._due: list[float] = self.intended_s.tolist()
-        self._sent_s = array("d", bytes(8 * count))
-        self._done_s = array("d", bytes(8 * count))
-        self._status = array("h", bytes(2 * count))
-        self._kind = choose(self._kinds, count, plan.seed)
-        self._which: list[int] = self._kind.tolist()
+        self.ledger = Ledger(plan, part)
+        self._kinds = self.ledger.kinds
+        self._tokens = Tokens(tokens)
+        self._due: list[float] = self.ledger.intended_s.tolist()
+        self._which: list[int] = self.ledger.kind.tolist()
         self._made: dict[tuple[int, int], bytes] = {}
         parts = urlsplit(plan.url)
         self._host = parts.hostname or ""
@@ -83,8 +78,6 @@ class Driver:
         self._ahead_s = 0.0
         self._failures = 0
         self._zero = 0.0
-        self._edges = np.cumsum([0.0, *(segment.duration_s for segment in plan.segments)]).tolist()
-        self._accounts: list[Account] = []
         self._sent_all = asyncio.Event()
         self.interrupted = False
         self.connections_opened = 0
@@ -112,27 +105,34 @@ class Driver:
 
     def _finish(self, index: int, status: int, at_s: float | None = None) -> None:
         at_s = time.monotonic() if at_s is None else at_s
-        self._done_s[index] = max(at_s - self._zero, self._sent_s[index])
-        self._status[index] = status
+        sent_s = self.ledger.sent_s[index]
+        self.ledger.done_s[index] = max(at_s - self._zero, sent_s)
+        self.ledger.status[index] = status
         self._failures += not 200 <= status < 400
         self._outstanding.pop(index, None)
+        if status == _UNAUTHORIZED and self._kinds[self._which[index]].authenticated:
+            self._tokens.refused(self._user_of(index), self.started_at_epoch_s + sent_s)
+
+    def _user_of(self, index: int) -> int:
+        return self.ledger.numbers[index] % len(self._tokens)
 
     def _request(self, index: int) -> bytes:
         """The bytes of a request: made once for each kind and user, where they do not vary."""
-        user = index % len(self._tokens)
+        user = self._user_of(index)
         known = self._made.get((self._which[index], user))
         if known is not None:
             return known
         kind = self._kinds[self._which[index]]
+        number = self.ledger.numbers[index]
         made = kind.request_bytes(
-            self.plan.host, user=user, sequence=index, token=self._tokens[user]
+            self.plan.host, user=user, sequence=number, token=self._tokens[user]
         )
         if not kind.varies:
             self._made[self._which[index], user] = made
         return made
 
     def _dispatch(self, index: int, now_s: float) -> None:
-        self._sent_s[index] = now_s
+        self.ledger.sent_s[index] = now_s
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -198,7 +198,7 @@ class Driver:
         """Fail requests that have waited too long; the oldest come first."""
         limit_s = time.monotonic() - self._zero - self.plan.timeout_s
         for index in list(self._outstanding):
-            if self._sent_s[index] > limit_s:
+            if self.ledger.sent_s[index] > limit_s:
                 break
             self._end_request(index, TIMED_OUT)
 
@@ -208,16 +208,18 @@ class Driver:
         if connection is not None:
             connection.abort()
 
-    # -- accounts and progress
-
-    def _account(self) -> None:
-        self._accounts.append(Account.taken(time.monotonic() - self._zero))
+    # -- telling
 
     def _step_ended(self, step: int) -> None:
-        if self.interrupted:
-            return
-        self._account()
-        emit("step", step=step, **self._statistics(step, self.raw()).to_dict())
+        if not self.interrupted:
+            self._account()
+            self._tell_step(step)
+
+    def _account(self) -> None:
+        self.ledger.account()
+
+    def _tell_step(self, step: int) -> None:
+        emit("step", step=step, **self.ledger.statistics(step, self.raw()).to_dict())
 
     def _tick(self) -> None:
         elapsed_s = time.monotonic() - self._zero
@@ -231,45 +233,32 @@ class Driver:
 
     def raw(self) -> RawLoad:
         """Everything that left so far; an outstanding request counts as lasting until now."""
-        sent = self._next
-        done_s = np.array(self._done_s[:sent])
-        status = np.array(self._status[:sent])
-        waiting = status == 0
-        done_s[waiting] = time.monotonic() - self._zero
-        status[waiting] = UNFINISHED
-        return RawLoad(
-            self.intended_s[:sent],
-            np.array(self._sent_s[:sent]),
-            done_s,
-            status,
-            self._kind[:sent] if len(self._kinds) > 1 else None,
-        )
+        return self.ledger.raw(self._next)
 
-    def _statistics(self, step: int, raw: RawLoad) -> StepStats:
-        before, after = self._accounts[step], self._accounts[step + 1]
-        seconds = max(after.at_s - before.at_s, 1e-9)
-        return step_stats(
-            raw,
-            self._edges[step],
-            min(self._edges[step + 1], after.at_s),
-            label=self.plan.segments[step].label,
-            rate_rps=self.plan.segments[step].mean_rps,
-            driver_cpu_cores=(after.own_cpu_s - before.own_cpu_s) / seconds,
-            host_busy_cores=(after.busy_cpu_s - before.busy_cpu_s) / seconds,
-            classes=self._classes,
-        )
+    # -- tokens
 
-    def steps(self) -> list[StepStats]:
-        """The statistics of every step that began, the last one possibly cut short."""
-        raw = self.raw()
-        return [self._statistics(step, raw) for step in range(len(self._accounts) - 1)]
+    async def _keep_tokens(self) -> None:
+        """Fetch tokens anew in time, one at a time, in a thread: the schedule goes on."""
+        while True:
+            user = self._tokens.due()
+            if user is None:
+                await asyncio.sleep(TOKENS_INTERVAL_S)
+                continue
+            try:
+                token = await asyncio.to_thread(self._log_in_again, user)
+            except LoadFailed:
+                # Its requests get a 401 and are counted as failures.
+                self._tokens.not_renewed(user)
+                continue
+            self._tokens.renewed(user, token)
+            # Requests made with the old one.
+            for made in [made for made in self._made if made[1] == user]:
+                del self._made[made]
 
-    @property
-    def cpu_s(self) -> float:
-        """CPU seconds spent on the steps, without starting up."""
-        if not self._accounts:
-            return 0.0
-        return self._accounts[-1].own_cpu_s - self._accounts[0].own_cpu_s
+    def _log_in_again(self, user: int) -> str:
+        # This thread holds the interpreter at times: it must not be kept waiting then.
+        go_first()
+        return log_in_again(self.plan.url, self.plan.accounts, self.plan.timeout_s, user)
 
     # -- the run
 
@@ -287,32 +276,38 @@ class Driver:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.stop)
         await self._warm_up()
-        wait_s = LEAD_S
-        if self.plan.start_at_epoch_s is not None:
-            wait_s = max(self.plan.start_at_epoch_s - time.time(), 0.0)
-        self._zero = time.monotonic() + wait_s
+        wait_s = self._wait_s()
+        self._zero = self.ledger.zero = time.monotonic() + wait_s
         self.started_at_epoch_s = time.time() + wait_s
         emit("ready", starts_at_epoch_s=self.started_at_epoch_s, requests=len(self._due))
         gc.collect()
         gc.disable()
         loop.call_at(self._zero, self._account)
-        for step, edge in enumerate(self._edges[1:]):
+        for step, edge in enumerate(self.ledger.edges_s[1:]):
             loop.call_at(self._zero + edge, self._step_ended, step)
-        loop.call_at(self._zero + self._edges[-1], self._sent_all.set)
+        loop.call_at(self._zero + self.ledger.edges_s[-1], self._sent_all.set)
         loop.call_at(self._zero, self._fire)
         sweeper = loop.create_task(self._every(SWEEP_INTERVAL_S, self._sweep))
         ticker = loop.create_task(self._every(TICK_INTERVAL_S, self._tick, self._zero))
+        keeper = loop.create_task(self._keep_tokens())
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         await self._sent_all.wait()
-        if len(self._accounts) <= len(self.plan.segments) and time.monotonic() > self._zero:
+        if len(self.ledger.accounts) <= len(self.plan.segments) and self.ledger.now_s() > 0:
             self._account()
         await self._drain()
-        for task in (sweeper, ticker, *self._connecting):
+        for task in (sweeper, ticker, keeper, *self._connecting):
             task.cancel()
         for index in list(self._outstanding):
             self._end_request(index, UNFINISHED)
         for connection in self._idle:
             connection.abort()
         gc.enable()
+
+    def _wait_s(self) -> float:
+        """How long until the schedule begins."""
+        if self.plan.start_at_epoch_s is None:
+            return LEAD_S
+        return max(self.plan.start_at_epoch_s - time.time(), 0.0)
 
     async def _warm_up(self) -> None:
         for _ in range(min(self.plan.warm_connections, self.plan.max_connections)):
@@ -342,12 +337,19 @@ class Driver:
             act()
 
 
-def drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
-    """Run the plan in this process and write its results to `out_dir`; the summary is returned."""
+def on_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to its end what needs the driver's event loop."""
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
     ) as runner:
-        return runner.run(_drive(plan, out_dir, log_in(plan.url, plan.accounts, plan.timeout_s)))
+        return runner.run(work)
+
+
+def drive(plan: LoadPlan, out_dir: Path) -> dict[str, Any]:
+    """Run the plan in this process and write its results to `out_dir`; the summary is returned."""
+    tokens = log_in(plan.url, plan.accounts, plan.timeout_s)
+    summary: dict[str, Any] = on_a_loop(_drive(plan, out_dir, tokens))
+    return summary
 
 
 async def _drive(plan: LoadPlan, out_dir: Path, tokens: Sequence[str]) -> dict[str, Any]:
@@ -359,11 +361,11 @@ async def _drive(plan: LoadPlan, out_dir: Path, tokens: Sequence[str]) -> dict[s
         out_dir,
         plan,
         raw,
-        driver.steps(),
+        driver.ledger.steps(raw),
         started_at_epoch_s=driver.started_at_epoch_s,
         interrupted=driver.interrupted,
         connections_opened=driver.connections_opened,
-        cpu_s=driver.cpu_s,
+        cpu_s=driver.ledger.cpu_s,
     )
 
 

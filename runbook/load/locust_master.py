@@ -10,43 +10,42 @@ built-in driver's language of JSON lines on stdout.
 # Locust patches the standard library when it is imported, so it comes first.
 import locust  # isort: skip
 import argparse
-import json
 import logging
-import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import gevent
-import numpy as np
 from locust.env import Environment
 
 from runbook.errors import LoadFailed, RunbookError
 from runbook.load.accounts import busy_cpu_s
-from runbook.load.locust_worker import DONE, PLAN, STEP, STOP, ScheduledUser
+from runbook.load.locust_worker import EVENT, PLAN, STOP, ScheduledUser
 from runbook.load.measurement import RawLoad, StepStats, step_stats
 from runbook.load.plan import LoadPlan
 from runbook.load.process import emit
 from runbook.load.recording import write_results
-from runbook.load.share import Rows, together
+from runbook.load.share import Rows, Together
 from runbook.load.tokens import log_in
 
-_READY_S = 30.0
+_READY_S = 60.0
 _LEAD_S = 1.0
+#: A worker that Locust misses may only be short of CPU; after this long it is gone.
+_SILENT_S = 10.0
 _LOOPBACK = "127.0.0.1"
+_COUNTS = ("sent", "outstanding", "failures")
 
 
 class Edge:
-    """What is known at the end of a step (or the start): CPU seconds and all workers' rows."""
+    """What is known at the end of a step (or the start): CPU seconds, of each worker and all."""
 
     def __init__(self) -> None:
         self.busy_s = 0.0
         self.cpu_s: dict[str, float] = {}
-        self.rows: dict[str, Rows] = {}
 
 
 class Master:
@@ -56,13 +55,15 @@ class Master:
         self.plan, self.workers = plan, workers
         self.classes = [kind.grouped_as for kind in plan.request_kinds()]
         self.edges = [Edge() for _ in (None, *plan.segments)]
-        self.done: dict[str, Rows] = {}
+        self.rows = Together(plan)
+        self.ticks: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, int] = {}
+        self.refused: RunbookError | None = None
         self.interrupted = False
         self.starts_at_epoch_s = 0.0
         self.runner = Environment(user_classes=[ScheduledUser]).create_master_runner(host, port)
         self.port: int = self.runner.server.port
-        self.runner.register_message(STEP, self._step)
-        self.runner.register_message(DONE, self._done)
+        self.runner.register_message(EVENT, self._hear)
 
     def stop(self) -> None:
         """End early: no further arrivals, results are kept."""
@@ -75,36 +76,29 @@ class Master:
         tokens = log_in(self.plan.url, self.plan.accounts, self.plan.timeout_s)
         self._wait(_READY_S, lambda: len(self.runner.clients.ready) >= self.workers, "came")
         soonest = time.time() + _LEAD_S
-        self.plan = self.plan.caught_up(soonest)
-        self.starts_at_epoch_s = max(self.plan.start_at_epoch_s or 0.0, soonest)
+        caught_up = self.plan.caught_up(soonest)
+        self.starts_at_epoch_s = max(caught_up.start_at_epoch_s or 0.0, soonest)
+        self.plan = replace(caught_up, start_at_epoch_s=self.starts_at_epoch_s)
+        self.rows = Together(self.plan)
         for index, client in enumerate(self.runner.clients.ready):
             order = {
-                "plan": json.dumps(asdict(self.plan)),
+                "plan": asdict(self.plan),
                 "index": index,
                 "count": self.workers,
                 "tokens": tokens,
-                "starts_at_epoch_s": self.starts_at_epoch_s,
             }
             self.runner.send_message(PLAN, order, client.id)
         emit("ready", starts_at_epoch_s=self.starts_at_epoch_s)
-        for edge, at_s in zip(self.edges, self.at_s, strict=True):
-            wait_s = max(self.starts_at_epoch_s + at_s - time.time(), 0.0)
-            gevent.spawn_later(wait_s, self._look, edge)
         self.runner.start(self.workers, spawn_rate=self.workers)
         patience_s = self.plan.duration_s + self.plan.drain_s + self.plan.timeout_s + _READY_S
+        patience_s += max(self.starts_at_epoch_s - time.time(), 0.0)
         self._wait(patience_s, lambda: len(self.done) >= self.workers, "finished")
-        return together(self.plan, self.done.values())
+        return self.rows.raw()
 
     def steps(self, raw: RawLoad) -> list[StepStats]:
-        """The statistics of every step that all workers began."""
-        ends = [edge for edge in self.edges if len(edge.rows) == self.workers]
+        """The statistics of every step that all workers drove to its end."""
+        ends = [edge for edge in self.edges if len(edge.cpu_s) == self.workers]
         return [self._statistics(step, raw) for step in range(len(ends) - 1)]
-
-    @property
-    def at_s(self) -> list[float]:
-        """When each segment begins, and when the last one ends."""
-        durations = [item.duration_s for item in self.plan.segments]
-        return [float(at_s) for at_s in np.cumsum([0.0, *durations])]
 
     @property
     def cpu_s(self) -> float:
@@ -112,13 +106,16 @@ class Master:
         whole = [sum(edge.cpu_s.values()) for edge in self.edges if len(edge.cpu_s) == self.workers]
         return whole[-1] - whole[0] if whole else 0.0
 
-    def _look(self, edge: Edge) -> None:
-        edge.busy_s = busy_cpu_s()
-
     def _wait(self, seconds: float, done: Any, what: str) -> None:
-        until = time.monotonic() + seconds
+        now = heard = time.monotonic()
+        until = now + seconds
         while not done():
-            if time.monotonic() > until or (self.starts_at_epoch_s and self.runner.clients.missing):
+            now = time.monotonic()
+            if self.refused:
+                raise self.refused
+            if not (self.starts_at_epoch_s and self.runner.clients.missing):
+                heard = now
+            if now > min(until, heard + _SILENT_S):
                 raise LoadFailed(
                     "The load's workers failed",
                     f"not all {self.workers} of them {what}",
@@ -126,25 +123,45 @@ class Master:
                 )
             gevent.sleep(0.05)
 
-    def _step(self, environment: Any, msg: Any, **_: Any) -> None:
-        step = msg.data["step"]
-        edge = self.edges[step]
-        edge.cpu_s[msg.node_id] = msg.data["cpu_s"]
-        edge.rows[msg.node_id] = Rows.unpack(msg.data["rows"])
-        if step and len(edge.rows) == self.workers:
-            raw = together(self.plan, edge.rows.values())
-            emit("step", step=step - 1, **self._statistics(step - 1, raw).to_dict())
+    def _hear(self, environment: Any, msg: Any, **_: Any) -> None:
+        event, worker = msg.data, msg.node_id
+        match event["event"]:
+            case "rows":
+                self.rows.put(Rows.unpack(event["rows"]))
+            case "tick":
+                self._tick(worker, event)
+            case "edge":
+                self._edge(worker, event["edge"], event["cpu_s"])
+            case "done":
+                self.done[worker] = event["connections_opened"]
+            case "error":
+                self.refused = LoadFailed(event["what"], event["why"], event["next_step"])
 
-    def _done(self, environment: Any, msg: Any, **_: Any) -> None:
-        self.done[msg.node_id] = Rows.unpack(msg.data["rows"])
+    def _tick(self, worker: str, tick: dict[str, Any]) -> None:
+        """Tell how far all are once each has said it anew."""
+        self.ticks[worker] = tick
+        if len(self.ticks) == self.workers:
+            told, self.ticks = self.ticks.values(), {}
+            sums = {name: sum(one[name] for one in told) for name in _COUNTS}
+            emit("tick", elapsed_s=tick["elapsed_s"], **sums)
+
+    def _edge(self, worker: str, number: int, cpu_s: float) -> None:
+        edge = self.edges[number]
+        if not edge.cpu_s:
+            edge.busy_s = busy_cpu_s()
+        edge.cpu_s[worker] = cpu_s
+        if number and len(edge.cpu_s) == self.workers:
+            statistics = self._statistics(number - 1, self.rows.raw())
+            emit("step", step=number - 1, **statistics.to_dict())
 
     def _statistics(self, step: int, raw: RawLoad) -> StepStats:
         segment, before, after = self.plan.segments[step], self.edges[step], self.edges[step + 1]
         cpu_s = sum(after.cpu_s.values()) - sum(before.cpu_s.values())
+        starts_s = sum(item.duration_s for item in self.plan.segments[:step])
         return step_stats(
             raw,
-            self.at_s[step],
-            self.at_s[step + 1],
+            starts_s,
+            starts_s + segment.duration_s,
             label=segment.label,
             rate_rps=segment.mean_rps,
             driver_cpu_cores=cpu_s / segment.duration_s,
@@ -154,11 +171,9 @@ class Master:
 
 
 def _start_workers(count: int, port: int) -> list[subprocess.Popen[bytes]]:
-    # `select` wakes up ten times sharper than `epoll`, whose timers are whole milliseconds.
-    environment = {**os.environ, "GEVENT_BACKEND": "select"}
     command = [sys.executable, "-m", "runbook.load.locust_worker", _LOOPBACK, str(port)]
     return [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment) for _ in range(count)
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr) for _ in range(count)
     ]
 
 
@@ -178,7 +193,7 @@ def _drive(options: argparse.Namespace) -> dict[str, Any]:
             master.steps(raw),
             started_at_epoch_s=master.starts_at_epoch_s,
             interrupted=master.interrupted,
-            connections_opened=0,
+            connections_opened=sum(master.done.values()),
             cpu_s=master.cpu_s,
         )
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ class FakeTarget:
 
     `stall_from_s`/`stall_s` freeze the whole server once, counted from the first request.
     With `login` a POST to /user/login is answered with a token; tokens and bodies are kept.
+    With `token_life_s` logging in takes 0.3 s, and a token is refused (401) after that long.
     `fail_every` answers each n-th request with 503; `hang` never answers; `drop` closes.
     """
 
@@ -29,9 +31,13 @@ class FakeTarget:
     chunked: bool = False
     close_each: bool = False
     login: bool = False
+    token_life_s: float | None = None
+    opaque: bool = False
+    logins: int = 0
     port: int = 0
     authorizations: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    ends: dict[str, float] = field(default_factory=dict)
     served: list[float] = field(default_factory=list)
     connections: int = 0
     _first: float | None = None
@@ -48,7 +54,11 @@ class FakeTarget:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await self._body(reader, head)
                 if self.login and head.startswith(b"POST /user/"):
+                    if self.token_life_s is not None and b"/user/login" in head:
+                        await asyncio.sleep(0.3)
                     self._log_in(writer, body)
+                elif self._outdated():
+                    writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
                 elif not self._answer(writer):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -66,8 +76,20 @@ class FakeTarget:
 
     def _log_in(self, writer: asyncio.StreamWriter, body: bytes) -> None:
         user = json.loads(body)["email"].split("@")[0].removeprefix("load-")
-        answer = json.dumps({"token": f"token-{user}"}).encode()
+        token = f"token-{user}"
+        if self.token_life_s is not None:
+            self.logins += 1
+            ends = time.time() + self.token_life_s
+            claims = base64.urlsafe_b64encode(json.dumps({"exp": ends}).encode()).decode()
+            token = f"opaque-{user}-{ends}" if self.opaque else f"head.{claims}.{user}"
+            self.ends[token] = ends
+        answer = json.dumps({"token": token}).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+
+    def _outdated(self) -> bool:
+        if self.token_life_s is None:
+            return False
+        return self.ends[self.authorizations[-1].removeprefix("Bearer ")] < time.time()
 
     def _answer(self, writer: asyncio.StreamWriter) -> bool:
         now = time.monotonic()

@@ -218,12 +218,12 @@ def test_a_driver_that_starts_late_makes_up_for_it_in_the_first_segment(
 ) -> None:
     target = serve(fake_target())
     planned = time.time() - 0.5
-    segments = (*schedule.constant(20, 3.0, "warm-up"), *schedule.constant(40, 1.0))
+    segments = (*schedule.constant(20, 6.0, "warm-up"), *schedule.constant(40, 1.0))
     run = run_driver(LoadPlan(target.url, segments, start_at_epoch_s=planned), tmp_path)
     first, second = run.steps
     assert run.started_at_epoch_s > planned
-    assert first.end_s < 2.6
-    assert run.started_at_epoch_s + second.start_s == pytest.approx(planned + 3.0, abs=0.05)
+    assert first.end_s < 5.6
+    assert run.started_at_epoch_s + second.start_s == pytest.approx(planned + 6.0, abs=0.05)
     assert second.end_s - second.start_s == pytest.approx(1.0, abs=0.05)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import socket
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from runbook.errors import LoadFailed
 from runbook.load import schedule
+from runbook.load.connection import UNFINISHED
 from runbook.load.kinds import RequestKind
-from runbook.load.measurement import histogram, merge
+from runbook.load.measurement import RawLoad, histogram, merge
+from runbook.load.part import PartDriver
 from runbook.load.plan import LoadPlan
 from runbook.load.run import run_driver
-from runbook.load.share import Rows, numbers_of, together
+from runbook.load.share import Rows, Together, numbers_of
 
 
 def test_the_parts_are_the_whole_once_and_histograms_merge_exactly() -> None:
@@ -26,7 +33,7 @@ def test_the_parts_are_the_whole_once_and_histograms_merge_exactly() -> None:
         status = np.full(len(number), 200, dtype=np.int16)
         part = Rows(number, sent, sent + latency_s[number], status)
         parts.append(Rows.unpack(part.pack()))
-    raw = together(plan, reversed(parts))
+    raw = _put_together(plan, *reversed(parts))
     np.testing.assert_array_equal(raw.intended_s, intended)
     np.testing.assert_allclose(raw.latency_ms, latency_s * 1000)
     assert raw.kind is not None
@@ -38,12 +45,62 @@ def test_the_parts_are_the_whole_once_and_histograms_merge_exactly() -> None:
     assert merged.get_total_count() == len(intended)
 
 
+def _put_together(plan: LoadPlan, *parts: Rows) -> RawLoad:
+    together = Together(plan)
+    for part in parts:
+        together.put(part)
+    return together.raw()
+
+
+def _rows(number: list[int], status: int = 200, done_s: float = 1.0) -> Rows:
+    count = len(number)
+    return Rows(
+        np.array(number), np.zeros(count), np.full(count, done_s), np.full(count, status, np.int16)
+    )
+
+
 def test_rows_of_an_interrupted_run_keep_their_own_arrivals() -> None:
     plan = LoadPlan("http://h/", schedule.constant(50, 2), process="uniform")
-    early = Rows(np.array([1, 3]), np.zeros(2), np.ones(2), np.full(2, 200, np.int16))
-    late = Rows(np.array([0]), np.zeros(1), np.ones(1), np.full(1, 200, np.int16))
-    raw = together(plan, [early, late])
+    raw = _put_together(plan, _rows([3, 1]), _rows([0]))
     np.testing.assert_allclose(raw.intended_s, [0.01, 0.03, 0.07])
+
+
+def test_the_last_word_on_a_row_counts() -> None:
+    plan = LoadPlan("http://h/", schedule.constant(50, 2), process="uniform")
+    raw = _put_together(plan, _rows([0, 1], UNFINISHED, 0.5), _rows([1], 200, 1.5))
+    assert raw.status.tolist() == [UNFINISHED, 200]
+    assert raw.done_s.tolist() == [0.5, 1.5]
+
+
+def test_a_part_hands_each_row_on_once_and_edges_do_not_grow_with_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = LoadPlan("http://h/", schedule.steps([1000.0] * 5, 10.0), process="uniform")
+    driver = PartDriver({"plan": asdict(plan), "index": 1, "count": 2, "tokens": []})
+    heard: list[int] = []
+    sizes = []
+    for step in range(5):
+        for row in range(step * 5000, (step + 1) * 5000):
+            driver._outstanding[row] = None
+            driver._next = row + 1
+            if row % 5000 < 4990:
+                driver._finish(row, 200)
+            if row % 250 == 0:
+                driver._feed()
+        driver._account()
+        lines = capsys.readouterr().out.splitlines()
+        sizes.append(sum(map(len, lines)))
+        events = [json.loads(line) for line in lines]
+        assert events[-1]["event"] == "edge"
+        assert events[-1]["edge"] == step
+        rows = [Rows.unpack(event["rows"]) for event in events if event["event"] == "rows"]
+        # What waits at the edge is told as such, beside what has ended.
+        assert np.concatenate([part.status for part in rows]).tolist().count(UNFINISHED) == (
+            len(driver._outstanding)
+        )
+        heard += [number for part in rows for number in part.number[part.status == 200].tolist()]
+    assert sorted(heard) == [n for n in range(1, 50_000, 2) if (n // 2) % 5000 < 4990]
+    assert max(sizes) < 1.1 * min(sizes)
 
 
 @pytest.mark.e2e
@@ -57,7 +114,11 @@ def test_locusts_workers_drive_the_same_load_and_report(serve, fake_target, tmp_
     assert len(target.served) == len(raw)
     assert sum(step.failures for step in run.steps) == len(raw) // 10
     assert [e["step"] for e in events if e["event"] == "step"] == [0, 1]
+    ticks = [e for e in events if e["event"] == "tick"]
+    assert ticks
+    assert ticks[-1]["sent"] <= len(raw)
     assert run.cpu_ms_per_1000_requests > 0
+    assert run.connections_opened == target.connections
     assert float(np.median(raw.lag_ms)) < 20
 
 
@@ -68,3 +129,12 @@ def test_locusts_run_ends_early_and_keeps_what_was_measured(serve, fake_target, 
     run = run_driver(plan, tmp_path, lambda e: e["event"] == "step", driver="locust", workers=1)
     assert run.interrupted
     assert 50 / 2 < len(run.raw()) < 140
+
+
+@pytest.mark.e2e
+def test_locusts_workers_say_that_the_service_cannot_be_reached(tmp_path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        plan = LoadPlan(f"http://127.0.0.1:{unused.getsockname()[1]}/", schedule.constant(10, 1))
+        with pytest.raises(LoadFailed, match=r"cannot be reached: no connection"):
+            run_driver(plan, tmp_path, driver="locust", workers=1)
