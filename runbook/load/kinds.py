@@ -49,6 +49,8 @@ class RequestKind:
             wrong = f"route_class {self.route_class!r} is none of {', '.join(ROUTE_CLASSES)}"
         elif any(sign in f"{self.method}{self.path}" for sign in " \r\n"):
             wrong = "method or path holds white space"
+        elif any(sign in "".join([*self.headers, *self.headers.values()]) for sign in "\r\n"):
+            wrong = "a header holds a line break"
         if wrong:
             raise InputInvalid(
                 f"The request kind {self.name!r} cannot be used", wrong, "mend its definition"

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from runbook.errors import InputInvalid
-from runbook.load.kinds import RequestKind
+from runbook.load.kinds import SEQUENCE, USER, RequestKind
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
 _PLACE = re.compile(r"\{([^}]+)\}")
 _SUPPORTED = (".py", ".json", ".yaml", ".yml")
+#: Header parameters that OpenAPI says to ignore: they follow from the rest of the document.
+_NO_PARAMETERS = ("accept", "content-type", "authorization")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ def read_kinds(path: Path, weights: Mapping[str, float] | None = None) -> KindsF
     """The request kinds of a file; `weights` by name override the file's.
 
     A Python file holds `KINDS`, a list of RequestKind or of dicts with its fields. Of an
-    OpenAPI 3 document each GET is sent whose parameters have examples; what changes data
-    only with a weight of its own (`x-load-weight`, or in `weights`), as nobody wants a
-    DELETE by default. Raises InputInvalid.
+    OpenAPI 3 document each GET is sent whose required parameters have examples; what changes
+    data only with a weight of its own (`x-load-weight`, or in `weights`), as nobody wants a
+    DELETE by default. The path of the document's first server comes before each path.
+    Raises InputInvalid.
     """
     weights = dict(weights or {})
     if not path.is_file():
@@ -83,23 +87,24 @@ def _from_python(path: Path) -> KindsFile:
 def _from_openapi(path: Path, weights: Mapping[str, float]) -> KindsFile:
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        operations = list(_operations(document))
-    except (OSError, UnicodeDecodeError, YAMLError, AttributeError, KeyError, TypeError) as error:
+        return _of_document(document, weights)
+    except (OSError, ValueError, YAMLError, AttributeError, LookupError, TypeError) as error:
         raise InputInvalid(
             f"{path} is no OpenAPI document",
             f"{type(error).__name__}: {error}",
             "give an OpenAPI 3 document with paths",
         ) from error
+
+
+def _of_document(document: dict[str, Any], weights: Mapping[str, float]) -> KindsFile:
     kinds, left_out = [], []
-    for template, method, operation, shared in operations:
+    for template, method, operation, item in _operations(document):
         name = str(operation.get("operationId") or f"{method.upper()} {template}")
         weight = operation.get("x-load-weight", weights.get(name))
         if weight is None and method not in ("get", "head"):
             left_out.append(f"{name} changes data and has no weight")
             continue
-        parameters = [_followed(document, item) for item in shared]
-        parameters += [_followed(document, item) for item in operation.get("parameters", [])]
-        target, missing = _target(document, template, parameters)
+        values, missing = _values(document, item, operation, template)
         body, bodyless = _body(document, operation)
         if missing or bodyless:
             left_out.append(f"{name} has no example for {', '.join([*missing, *bodyless])}")
@@ -107,10 +112,11 @@ def _from_openapi(path: Path, weights: Mapping[str, float]) -> KindsFile:
         kinds.append(
             RequestKind(
                 name=name,
-                path=target,
+                path=_base_path(document, item, operation) + _target(template, values),
                 method=method.upper(),
                 weight=1.0 if weight is None else float(weight),
                 route_class=operation.get("x-route-class", ""),
+                headers={name: _text(value) for name, value in values["header"].items()},
                 body=body,
                 authenticated=bool(operation.get("security", document.get("security"))),
             )
@@ -120,12 +126,12 @@ def _from_openapi(path: Path, weights: Mapping[str, float]) -> KindsFile:
 
 def _operations(
     document: dict[str, Any],
-) -> Iterator[tuple[str, str, dict[str, Any], list[dict[str, Any]]]]:
-    """Path, method, operation and the parameters that all operations of the path share."""
+) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Path, method, operation and the item of the path, with what its operations share."""
     for template, item in document["paths"].items():
         for method in _METHODS:
             if method in item:
-                yield template, method, item[method], item.get("parameters", [])
+                yield template, method, item[method], item
 
 
 def _followed(document: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
@@ -161,24 +167,76 @@ def _example(document: dict[str, Any], holder: dict[str, Any]) -> Any:
     return fields if fields and None not in fields.values() else None
 
 
-def _target(
-    document: dict[str, Any], template: str, parameters: list[dict[str, Any]]
-) -> tuple[str, list[str]]:
-    """The path with examples filled in, and the required parameters that have none."""
-    by_name = {item["name"]: item for item in parameters if item.get("in") == "path"}
-    path, missing, query = template, [], []
-    for name in _PLACE.findall(template):
-        value = _example(document, by_name.get(name, {}))
+def _values(
+    document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any], template: str
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Examples by place (path, query, header, cookie) and name, and what has none.
+
+    Of the required parameters: what a client may leave out is left out.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {
+        ("path", name): {} for name in _PLACE.findall(template)
+    }
+    for given in [*item.get("parameters", []), *operation.get("parameters", [])]:
+        parameter = _followed(document, given)
+        place, name = parameter.get("in", ""), parameter["name"]
+        ignored = place == "header" and name.lower() in _NO_PARAMETERS
+        if (place, name) in found or (parameter.get("required") and not ignored):
+            found[place, name] = parameter
+    values: dict[str, dict[str, Any]] = {"path": {}, "query": {}, "header": {}, "cookie": {}}
+    missing = []
+    for (place, name), parameter in found.items():
+        value = _example(document, parameter)
         if value is None:
-            missing.append(f"{{{name}}}")
-        path = path.replace(f"{{{name}}}", str(value))
-    for item in parameters:
-        if item.get("in") == "query" and item.get("required"):
-            value = _example(document, item)
-            if value is None:
-                missing.append(item["name"])
-            query.append(f"{item['name']}={value}")
-    return path + (f"?{'&'.join(query)}" if query else ""), missing
+            missing.append(f"{{{name}}}" if place == "path" else name)
+        elif place == "query" and isinstance(value, list) and not parameter.get("explode", True):
+            values[place][name] = _text(value)
+        else:
+            values.setdefault(place, {})[name] = value
+    cookies = "; ".join(f"{name}={_encoded(value)}" for name, value in values["cookie"].items())
+    if cookies:
+        values["header"]["Cookie"] = cookies
+    return values, missing
+
+
+def _target(template: str, values: dict[str, dict[str, Any]]) -> str:
+    """The path with examples filled in, and the query."""
+    path = _PLACE.sub(lambda found: _encoded(values["path"][found[1]]), template)
+    query = [
+        f"{_encoded(name)}={_encoded(one)}"
+        for name, value in values["query"].items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+    return path + (f"?{'&'.join(query)}" if query else "")
+
+
+def _base_path(document: dict[str, Any], item: dict[str, Any], operation: dict[str, Any]) -> str:
+    """The path of the first server of the operation, else of its path, else of the document."""
+    for holder in (operation, item, document):
+        if holder.get("servers"):
+            server = holder["servers"][0]
+            url = str(server["url"])
+            for name, variable in server.get("variables", {}).items():
+                url = url.replace(f"{{{name}}}", str(variable["default"]))
+            return quote(urlsplit(url).path.rstrip("/"), safe="/%")
+    return ""
+
+
+def _encoded(value: Any) -> str:
+    """A value as part of an address; `{user}` and `{sequence}` stay to be filled in."""
+    text = quote(_text(value), safe="")
+    for place in (USER, SEQUENCE):
+        text = text.replace(quote(place, safe=""), place)
+    return text
+
+
+def _text(value: Any) -> str:
+    """A value as the text of a parameter (OpenAPI's style `simple`)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(_text(one) for one in value)
+    return str(value)
 
 
 def _body(document: dict[str, Any], operation: dict[str, Any]) -> tuple[str, list[str]]:

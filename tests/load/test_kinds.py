@@ -98,7 +98,7 @@ def test_kinds_are_drawn_by_weight_and_the_same_for_the_same_seed() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"path": "x"}, {"weight": -1}, {"weight": float("nan")}, {"route_class": "slow"},
-     {"path": "/a b"}, {"method": "GET\r\nX: y"}],
+     {"path": "/a b"}, {"method": "GET\r\nX: y"}, {"headers": {"X": "a\r\nY: b"}}],
 )  # fmt: skip
 def test_a_kind_that_cannot_be_is_refused(wrong) -> None:
     with pytest.raises(InputInvalid, match="request kind 'a' cannot be used"):
@@ -125,6 +125,87 @@ def test_openapi_reads_are_sent_and_writes_only_with_a_weight(tmp_path: Path) ->
         read_kinds(path, {"create": 1})
 
 
+PARAMETERS = [
+    {"in": "query", "name": "q", "required": True, "example": "a&b=c d/ü"},
+    {"in": "query", "name": "tag", "required": True, "example": ["x y", "z"]},
+    {"in": "query", "name": "ids", "required": True, "explode": False, "example": [1, 2]},
+    {"in": "query", "name": "new", "required": True, "example": True},
+    {"in": "query", "name": "page", "example": 3},
+    {"in": "header", "name": "X-Shop", "required": True, "example": "north"},
+    {"in": "header", "name": "X-Extra", "example": "left out"},
+    {"in": "header", "name": "Authorization", "required": True},
+    {"in": "cookie", "name": "lang", "required": True, "example": "de;at"},
+]
+
+
+def _only_kind(tmp_path: Path, document: dict) -> RequestKind:
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(document))
+    (kind,) = read_kinds(path).kinds
+    return kind
+
+
+def test_parameters_are_encoded_and_headers_sent(tmp_path: Path) -> None:
+    operation = {"operationId": "find", "parameters": PARAMETERS}
+    item = {
+        "get": operation,
+        "parameters": [
+            {"in": "path", "name": "id", "required": True, "example": "a/b {user} ?{sequence}"},
+            # The operation's own is another: it counts.
+            {"in": "header", "name": "X-Shop", "required": True, "example": "south"},
+        ],
+    }
+    kind = _only_kind(tmp_path, {"paths": {"/find/{id}": item}})
+    assert kind.path == (
+        "/find/a%2Fb%20{user}%20%3F{sequence}"
+        "?q=a%26b%3Dc%20d%2F%C3%BC&tag=x%20y&tag=z&ids=1%2C2&new=true"
+    )
+    assert kind.headers == {"X-Shop": "north", "Cookie": "lang=de%3Bat"}
+    sent = kind.request_bytes("h", user=4, sequence=9)
+    assert sent.startswith(b"GET /find/a%2Fb%204%20%3F9?q=a%26b%3Dc")
+    assert b"\r\nX-Shop: north\r\n" in sent
+
+
+@pytest.mark.parametrize("place", ["header", "cookie", "query"])
+def test_a_required_parameter_without_an_example_leaves_its_operation_out(
+    tmp_path: Path, place: str
+) -> None:
+    parameter = {"in": place, "name": "X-Key", "required": True}
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps({"paths": {"/a": {"get": {"parameters": [parameter]}}}}))
+    with pytest.raises(InputInvalid, match="GET /a has no example for X-Key"):
+        read_kinds(path)
+
+
+@pytest.mark.parametrize(
+    ("servers", "wanted"),
+    [
+        ([], "/list"),
+        (["https://api.example.org/v2/", "/v3"], "/v2/list"),
+        (["/shop/v 1"], "/shop/v%201/list"),
+        (["https://example.org"], "/list"),
+        (["/"], "/list"),
+    ],
+)
+def test_the_first_servers_path_comes_first(tmp_path: Path, servers: list, wanted: str) -> None:
+    document = {
+        "servers": [{"url": url} for url in servers],
+        "paths": {"/list": {"get": {"operationId": "list"}}},
+    }
+    assert _only_kind(tmp_path, document).path == wanted
+
+
+def test_a_server_nearer_to_the_operation_counts_and_its_variables_are_filled_in(
+    tmp_path: Path,
+) -> None:
+    server = {"url": "/{base}/x", "variables": {"base": {"default": "v4"}}}
+    item = {"servers": [{"url": "/item"}], "get": {"operationId": "list", "servers": [server]}}
+    document = {"servers": [{"url": "/all"}], "paths": {"/list": item}}
+    assert _only_kind(tmp_path, document).path == "/v4/x/list"
+    del item["get"]["servers"]
+    assert _only_kind(tmp_path, document).path == "/item/list"
+
+
 def test_python_files_give_kinds(tmp_path: Path) -> None:
     path = tmp_path / "mix.py"
     path.write_text("KINDS = [dict(name=f'p{i}', path=f'/products/{i}') for i in range(3)]")
@@ -139,6 +220,8 @@ def test_python_files_give_kinds(tmp_path: Path) -> None:
         ("a.json", "[]", "is no OpenAPI document"),
         ("a.yaml", "paths: {}", "gives no load"),
         ("a.yaml", "a: [", "is no OpenAPI document"),
+        ("a.yaml", "paths: {/a: {get: {parameters: [{$ref: '#/no/such'}]}}}", "is no OpenAPI doc"),
+        ("a.yaml", "paths: {/a: {get: {x-load-weight: much}}}", "is no OpenAPI document"),
         ("a.txt", "", "none of"),
     ],
 )
