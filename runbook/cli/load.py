@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
+from runbook.capacity.rig import host_cores
 from runbook.cli.frame import emit, json_option, say
 from runbook.endpoint import endpoint
 from runbook.environment import load_environment
@@ -19,6 +22,7 @@ from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun, export_csv, read_results
 from runbook.load.run import DRIVERS, run_driver
 from runbook.load.schedule import Segment
+from runbook.load.validity import driver_void_reason
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -56,7 +60,19 @@ def load() -> None:
     show_default=True,
     help="One process, or Locust's workers.",
 )
-@click.option("--workers", default=2, show_default=True, help="Locust's worker processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Locust's worker processes.",
+)
+@click.option(
+    "--slo-ms",
+    default=20.0,
+    show_default=True,
+    help="p95 the service promises; a driver late by a quarter of it voids a step.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Results folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, send nothing.")
 @json_option
@@ -77,14 +93,17 @@ def run_load(
     seed: int,
     driver: str,
     workers: int,
+    slo_ms: float,
     out: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Drive a schedule against a service. Exit code 1 when a request failed.
+    """Drive a schedule against a service. Exit code 1 when a request failed or a step is void.
 
-    Latency counts from the moment a request was meant to leave. Results go to the folder
-    --out: driver.json, histograms.json (HDR, microseconds) and the raw requests.
+    Latency counts from the moment a request was meant to leave. A step is void when the driver
+    was late, requests did not leave, or the machine that it shares with the service was too
+    busy. Results go to the folder --out: driver.json, histograms.json (HDR, microseconds) and
+    the raw requests.
     """
     segments = _segments(rates, ramp_to, replay, rate_scale, time_scale, duration)
     found = read_kinds(kinds_file, _weights(weights)) if kinds_file else KindsFile(())
@@ -106,8 +125,10 @@ def run_load(
     say("\n".join(_plan_lines(plan)))
     run = run_driver(plan, out, driver=driver, workers=workers)
     say(f"Results: {out}. All requests as CSV: runbook load export {out} --out requests.csv")
-    emit(_results(run), as_json, lambda: "\n".join(_result_lines(run)))
-    if any(step.failures for step in run.steps):
+    cores = host_cores() if _is_here(plan.url) else None
+    void = [driver_void_reason(step, slo_ms=slo_ms, host_cores=cores) for step in run.steps]
+    emit(_results(run, void), as_json, lambda: "\n".join(_result_lines(run, void)))
+    if any(void) or any(step.failures for step in run.steps):
         raise click.exceptions.Exit(1)
 
 
@@ -163,6 +184,15 @@ def _address(env: str | None, url: str | None, path: str, origin_only: bool) -> 
     return origin if origin_only else origin + path
 
 
+def _is_here(url: str) -> bool:
+    """Whether the service is on this very machine, as the local region is."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _planned(plan: LoadPlan) -> dict[str, Any]:
     return {
         "url": plan.url,
@@ -195,32 +225,42 @@ def _plan_lines(plan: LoadPlan) -> list[str]:
     ]
 
 
-def _results(run: DriverRun) -> dict[str, Any]:
+def _results(run: DriverRun, void: Sequence[str | None]) -> dict[str, Any]:
     return {
         "folder": str(run.folder),
         "cpu_ms_per_1000_requests": run.cpu_ms_per_1000_requests,
         "interrupted": run.interrupted,
-        "steps": [{**step.to_dict(), "weak": step.weak} for step in run.steps],
+        "steps": [
+            {**step.to_dict(), "weak": step.weak, "void_reason": reason}
+            for step, reason in zip(run.steps, void, strict=True)
+        ],
     }
 
 
-def _result_lines(run: DriverRun) -> list[str]:
+def _result_lines(run: DriverRun, void: Sequence[str | None]) -> list[str]:
     def number(value: float | None) -> str:
         return f"{'-' if value is None else format(value, '.2f'):>9}"
 
     lines = [
-        f"{'step':<22}{'class':<12}{'requests':>9}{'failed':>8}"
-        f"{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}"
+        f"{'step':<22}{'class':<12}{'requests':>9}{'failed':>8}{'p50 ms':>9}{'p95 ms':>9}"
+        f"{'p99 ms':>9}{'lag p99':>9}{'driver':>9}{'host':>9}",
+        f"{'':<78}{'ms':>9}{'cores':>9}{'cores':>9}",
     ]
-    for step in run.steps:
-        rows: dict[str, dict[str, Any]] = {"all": step.to_dict()}
+    for step, reason in zip(run.steps, void, strict=True):
+        rows: dict[str, dict[str, Any]] = {"all": {**step.to_dict(), "weak": step.weak}}
         if len(step.by_class) > 1:
             rows |= step.by_class
+        notes = [f"  void: {reason}"] if reason else []
         for name, row in rows.items():
-            lines.append(
+            line = (
                 f"{step.label:<22}{name:<12}{row['requests']:>9}{row['failures']:>8}"
                 f"{number(row['p50_ms'])}{number(row['p95_ms'])}{number(row['p99_ms'])}"
             )
-        if step.weak:
-            lines.append(f"  weak: {step.weak}")
+            if name == "all":
+                line += number(step.lag_p99_ms)
+                line += number(step.driver_cpu_cores) + number(step.host_busy_cores)
+            lines.append(line)
+            if row.get("weak"):
+                notes.append(f"  weak{'' if name == 'all' else f' ({name})'}: {row['weak']}")
+        lines += notes
     return lines

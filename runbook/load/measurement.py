@@ -134,7 +134,8 @@ class StepStats:
     what left within the step, `served_rps` the good answers that came back within it.
     Percentiles are of the time from the intended start; None without a timed request.
     `lag_p95_ms`, `lag_p99_ms` are the driver's own lateness; cores are CPU seconds a second.
-    `by_class` has requests, failures and percentiles of each route class.
+    `by_class` has requests, failures and percentiles of each route class, and which of these
+    are weak.
     """
 
     label: str
@@ -154,7 +155,7 @@ class StepStats:
     driver_cpu_cores: float
     host_busy_cores: float
     failure_kinds: dict[str, int] = field(default_factory=dict)
-    by_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def weak(self) -> str:
@@ -182,12 +183,13 @@ def weak_percentiles(requests: int) -> str:
     )
 
 
-def _class_stats(part: RawLoad) -> dict[str, float | None]:
+def _class_stats(part: RawLoad) -> dict[str, Any]:
     latency_ms = part.latency_ms[part.timed]
     return {
         "requests": len(part),
         "failures": int((~part.succeeded).sum()),
         **{f"p{percent}_ms": percentile_ms(latency_ms, percent) for percent in PERCENTILES},
+        "weak": weak_percentiles(len(part)),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runbook.load.measurement import StepStats
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -52,6 +54,32 @@ class StepConditions:
 def void_reason(step: StepConditions, limits: Limits | None = None) -> str | None:
     """Why a step does not count, in one sentence, or None when it does."""
     return next(_reasons(step, limits or Limits()), None)
+
+
+def driver_void_reason(
+    step: StepStats, *, slo_ms: float, host_cores: int | None = None, limits: Limits | None = None
+) -> str | None:
+    """Why a step does not count, by what the driver knows alone; None when it does.
+
+    `host_cores`: of the driver's machine when the service shares it, else None. Failures are a
+    result here and void nothing; a step in which nothing was due cannot be void.
+    """
+    if step.requests == 0:
+        return None
+    # One that was due just before a step's end may leave just after it.
+    strays = abs(step.achieved_rps - step.offered_rps) * (step.end_s - step.start_s) < 1.5
+    conditions = StepConditions(
+        slo_ms=slo_ms,
+        p95_ms=0.0 if step.p95_ms is None else step.p95_ms,
+        requests=step.requests,
+        failures=0,
+        offered_rps=step.offered_rps,
+        achieved_rps=step.offered_rps if strays else step.achieved_rps,
+        driver_lag_p99_ms=step.lag_p99_ms,
+        host_busy_cores=step.host_busy_cores,
+        host_cores=host_cores,
+    )
+    return void_reason(conditions, limits)
 
 
 def _reasons(step: StepConditions, limits: Limits) -> Iterator[str]:

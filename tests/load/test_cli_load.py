@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from runbook.cli import cli
+from runbook.load.measurement import StepStats
+from runbook.load.plan import LoadPlan
+from runbook.load.recording import DriverRun
+
+#: `runbook.cli.load` as an attribute is the group of commands; this is the module.
+COMMANDS = import_module("runbook.cli.load")
 
 
 def _run(*arguments: str):
@@ -46,7 +56,89 @@ def test_load_is_driven_reported_and_exported(serve, fake_target, tmp_path: Path
     assert len(rows.read_text().splitlines()) == 61
 
 
+STEP = StepStats(
+    label="a", start_s=0, end_s=10, rate_rps=80, requests=800, offered_rps=80, achieved_rps=80,
+    served_rps=80, p50_ms=5, p95_ms=11, p99_ms=15, failures=0, lag_p95_ms=0.2, lag_p99_ms=0.34,
+    driver_cpu_cores=0.12, host_busy_cores=0.5,
+    by_class={
+        "read": {"requests": 700, "failures": 0, "p50_ms": 4.0, "p95_ms": 9.0, "p99_ms": 12.0,
+                 "weak": "p99: 700 requests, 1000 needed"},
+        "write": {"requests": 100, "failures": 0, "p50_ms": 6.0, "p95_ms": 13.0, "p99_ms": None,
+                  "weak": "p95: 100 requests, 200 needed"},
+    },
+)  # fmt: skip
+
+
+@pytest.fixture
+def driven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`runbook load run` on a driver that measured these steps: what was asked of it, and said."""
+
+    def run(*steps: StepStats, url: str = "http://127.0.0.1:9/x", more: tuple[str, ...] = ()):
+        asked: dict[str, Any] = {}
+
+        def drive(plan: LoadPlan, out: Path, **options: Any) -> DriverRun:
+            asked.update(options, plan=plan)
+            return DriverRun(out, plan, 0.0, False, 8, 250.0, steps)
+
+        monkeypatch.setattr(COMMANDS, "run_driver", drive)
+        monkeypatch.setattr(COMMANDS, "host_cores", lambda: 2)
+        out = str(tmp_path / "out")
+        return _run("run", "--url", url, "--rate", "80", "--out", out, *more), asked
+
+    return run
+
+
+def test_each_step_says_what_the_driver_did_and_no_finding_is_none(driven) -> None:
+    done, asked = driven(STEP, more=("--driver", "locust", "--workers", "3"))
+    assert done.exit_code == 0, done.output
+    assert (asked["driver"], asked["workers"]) == ("locust", 3)
+    head, units, step, *rest = done.stdout.splitlines()
+    assert head.split()[-4:] == ["lag", "p99", "driver", "host"]
+    assert units.split() == ["ms", "cores", "cores"]
+    assert step.split() == [
+        "a",
+        "all",
+        "800",
+        "0",
+        "5.00",
+        "11.00",
+        "15.00",
+        "0.34",
+        "0.12",
+        "0.50",
+    ]
+    assert "  weak: p99: 800 requests, 1000 needed" in rest
+    assert "  weak (write): p95: 100 requests, 200 needed" in rest
+    assert "void" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "url", "more", "words"),
+    [
+        ({"lag_p99_ms": 6.0}, "http://127.0.0.1:9/x", (), "the driver was late: p99 6.0 ms"),
+        ({"lag_p99_ms": 6.0}, "http://127.0.0.1:9/x", ("--slo-ms", "40"), ""),
+        ({"achieved_rps": 70}, "http://h/x", (), "the driver sent 70.0 of 80.0"),
+        ({"host_busy_cores": 1.9}, "http://localhost:9/x", (), "the host was the limit: 1.90"),
+        ({"host_busy_cores": 1.9}, "http://10.0.0.4/x", (), ""),
+    ],
+)
+def test_a_void_step_is_a_finding_and_says_why(driven, change, url, more, words) -> None:
+    steps = (STEP, replace(STEP, label="b", **change))
+    done, _ = driven(*steps, url=url, more=more)
+    assert done.exit_code == (1 if words else 0)
+    if words:
+        assert f"  void: {words}" in done.stdout
+        assert done.stdout.count("void:") == 1
+    done, _ = driven(*steps, url=url, more=(*more, "--json"))
+    first, second = json.loads(done.stdout)["steps"]
+    assert first["void_reason"] is None
+    assert (second["void_reason"] or "").startswith(words)
+    assert first["lag_p99_ms"] == 0.34
+    assert first["by_class"]["read"]["weak"] == "p99: 700 requests, 1000 needed"
+
+
 def test_what_cannot_be_driven_is_refused() -> None:
     assert _run("run", "--rate", "5", "--dry-run").exit_code == 2
     assert _run("run", "--url", "http://h", "--dry-run").exit_code == 2
     assert _run("run", "--url", "http://h", "--rate", "5").exit_code == 2
+    assert _run("run", "--url", "http://h", "--rate", "5", "--workers", "0").exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_overflowed_requests_were_not_achieved() -> None:
 def test_an_empty_step_has_no_percentiles() -> None:
     stats = _stats(_raw([10.0]), 5.0, 6.0)
     assert (stats.requests, stats.p95_ms, stats.failures) == (0, None, 0)
+
+
+def test_each_class_says_which_of_its_percentiles_are_weak() -> None:
+    raw = _raw([10.0] * 1300)
+    kind = np.array([0] * 1050 + [1] * 240 + [2] * 10, dtype=np.int16)
+    stats = step_stats(
+        replace(raw, kind=kind), 0.0, 130.0, label="", rate_rps=10, driver_cpu_cores=0.1,
+        host_busy_cores=0.2, classes=["read", "write", "credential"],
+    )  # fmt: skip
+    assert stats.weak == ""
+    assert {name: row["weak"] for name, row in stats.by_class.items()} == {
+        "read": "",
+        "write": "p99: 240 requests, 1000 needed",
+        "credential": "p95: 10 requests, 200 needed, p99: 10 requests, 1000 needed",
+    }
 
 
 def test_merged_histograms_give_the_percentile_of_all_requests() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from runbook.load.validity import Limits, StepConditions, void_reason
+from runbook.load.measurement import StepStats
+from runbook.load.validity import Limits, StepConditions, driver_void_reason, void_reason
 
 GOOD = StepConditions(
     slo_ms=20,
@@ -63,3 +64,35 @@ def test_a_backlog_is_no_foreign_traffic() -> None:
 def test_limits_are_parameters() -> None:
     assert void_reason(replace(GOOD, failures=3), Limits(failures_pct=1.0)) is None
     assert void_reason(GOOD, Limits(busy_fraction=0.2)) is not None
+
+
+STEP = StepStats(
+    label="", start_s=0, end_s=10, rate_rps=80, requests=800, offered_rps=80, achieved_rps=80,
+    served_rps=80, p50_ms=5, p95_ms=11, p99_ms=15, failures=0, lag_p95_ms=0.2, lag_p99_ms=0.3,
+    driver_cpu_cores=0.1, host_busy_cores=1.5,
+)  # fmt: skip
+
+
+def _void(step: StepStats, **given) -> str:
+    return driver_void_reason(step, slo_ms=20, **given) or ""
+
+
+def test_the_driver_alone_voids_a_step_in_which_it_was_late_or_sent_too_little() -> None:
+    assert not _void(STEP)
+    assert "the driver was late: p99 5.1 ms, allowed 5.0" in _void(replace(STEP, lag_p99_ms=5.1))
+    assert not driver_void_reason(replace(STEP, lag_p99_ms=5.1), slo_ms=21)
+    assert "sent 78.0 of 80.0" in _void(replace(STEP, achieved_rps=78))
+    # That the service fails is a result.
+    assert not _void(replace(STEP, failures=800, p95_ms=None))
+
+
+def test_a_busy_host_voids_a_step_only_where_the_service_shares_it() -> None:
+    assert "1.50 of 2 cores busy" in _void(STEP, host_cores=2)
+    assert not _void(STEP, host_cores=4)
+
+
+def test_a_stray_request_at_an_edge_and_a_step_with_nothing_due_void_nothing() -> None:
+    few = replace(STEP, requests=10, offered_rps=1, achieved_rps=0.9)
+    assert not _void(few)
+    assert "sent 0.8 of 1.0" in _void(replace(few, achieved_rps=0.8))
+    assert not _void(replace(STEP, requests=0, offered_rps=0, achieved_rps=0, p95_ms=None))
