@@ -25,15 +25,19 @@ def comparison(outcomes: Sequence[Outcome], name: str, budget_pct: float = 0.5) 
         for index, item in enumerate(outcomes):
             x = item.over_oracle
             y = max(item.violating_requests_pct, _LEAST_PCT)
+            hue = colour(index)
+            least, most = item.unknown_range.get("violating_requests_pct", (y, y))
+            least, most = max(least, _LEAST_PCT), max(most, _LEAST_PCT)
+            axes.plot([x, x], [least, most], color=hue, linewidth=4.0, alpha=0.2)
             low, high = item.intervals.get("violating_requests_pct", (y, y))
             low, high = max(low, _LEAST_PCT), max(high, _LEAST_PCT)
-            hue = colour(index)
             axes.plot([x, x], [low, high], color=hue, linewidth=1.2, alpha=0.7)
             marker = MARKERS[(index // 7 + index) % len(MARKERS)]
             label = f"{item.name}: {item.violating_requests_pct:.2f} %, {x:.2f}x"
             axes.plot(x, y, marker=marker, color=hue, linestyle="none", label=label)
         axes.set_yscale("log")
-        axes.set_ylim(bottom=_LEAST_PCT * 0.7)
+        # Room for the budget's line also where every policy stays far below it.
+        axes.set_ylim(_LEAST_PCT * 0.7, max(2.0 * budget_pct, axes.get_ylim()[1]))
         axes.axhline(budget_pct, color=SLO_COLOUR, linestyle="--", linewidth=1.3)
         axes.annotate(
             f"budget {budget_pct:g} %",

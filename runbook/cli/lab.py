@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from runbook.cli.frame import emit, json_option, say
+from runbook.cli.frame import emit, say
 from runbook.cli.lab_fleet import lab_fleet
+from runbook.cli.lab_options import (
+    MAX_TIMES_PEAK,
+    Measured,
+    history_options,
+    measured,
+    policies_of,
+    policies_option,
+    writable,
+)
 from runbook.errors import InputInvalid
 from runbook.runs import display
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_DEFAULT_PEAK_TASKS = 30
-_MAX_TIMES_PEAK = 10
 _BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
 _COLUMNS = (
     "policy",
@@ -24,6 +30,7 @@ _COLUMNS = (
     "x oracle",
     "violating %",
     "95 % interval",
+    "over unknowns",
     "longest s",
     "actions/day",
     "USD",
@@ -38,72 +45,9 @@ def lab() -> None:
 lab.add_command(lab_fleet)
 
 
-def _history_options(command: _Command) -> _Command:
-    for option in reversed(
-        (
-            click.option(
-                "--history",
-                required=True,
-                type=click.Path(dir_okay=False, path_type=Path),
-                help="CSV timestamp,requests: requests per interval.",
-            ),
-            click.option(
-                "--curve",
-                required=True,
-                type=click.Path(dir_okay=False, path_type=Path),
-                help="capacity.json as 30_analyse writes it.",
-            ),
-            click.option(
-                "--peak-tasks",
-                type=click.IntRange(0),
-                default=_DEFAULT_PEAK_TASKS,
-                show_default=True,
-                help="Scale the rates so that the train p99 needs so many tasks; 0: as they are.",
-            ),
-            click.option(
-                "--train-share",
-                type=click.FloatRange(0.1, 1.0),
-                default=0.5,
-                show_default=True,
-                help="The earlier share of the history that may be learned from.",
-            ),
-            click.option(
-                "--timezone",
-                default="UTC",
-                show_default=True,
-                help="Of stamps without an offset.",
-            ),
-            click.option(
-                "--max-tasks",
-                type=click.IntRange(1),
-                help=f"Upper bound of every policy; {_MAX_TIMES_PEAK} x the peak's tasks.",
-            ),
-            click.option(
-                "--seeds",
-                type=click.IntRange(1, 1000),
-                default=5,
-                show_default=True,
-                help="Draws of Poisson arrivals.",
-            ),
-            json_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-_policies = click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="NAME_OR_FILE",
-    help="A built-in policy or a scaling.yaml; several are played on the same arrivals.",
-)
-
-
 @lab.command("replay")
-@_history_options
-@_policies
+@history_options
+@policies_option
 @click.option(
     "--window",
     type=click.Choice(["all", "train", "test"]),
@@ -121,8 +65,8 @@ def lab_replay(policies: tuple[str, ...], unknowns: bool, window: str, **given: 
 
 
 @lab.command("compare")
-@_history_options
-@_policies
+@history_options
+@policies_option
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -133,7 +77,8 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
     from runbook.lab.builtin import NAMES
 
     as_json = given.pop("as_json")
-    scene = _scene(**given)
+    writable(plot)
+    scene = _scene(beside=plot, **given)
     data, outcomes = _play(scene, policies or NAMES, "all", True)
     if plot is not None:
         from runbook import plots, plots_lab
@@ -144,7 +89,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
 
 
 @lab.command("tune")
-@_history_options
+@history_options
 @click.option(
     "--budget",
     "budget_pct",
@@ -176,39 +121,42 @@ def lab_tune(
     **given: Any,
 ) -> None:
     """Search the cheapest policy within the budget on the earlier part, report on the later."""
-    from runbook.lab.builtin import builtin
+    from runbook.lab.floors import hourly
     from runbook.lab.proposal import proposal_text, write_proposal
-    from runbook.lab.service import service_model
+    from runbook.lab.replay import sweep
     from runbook.lab.tune import tune
 
     as_json = given.pop("as_json")
-    scene = _scene(**given)
-    baselines = [
-        builtin(name, scene.service, peak_tasks=scene.peak_tasks, max_tasks=scene.max_tasks)
-        for name in _BASELINES
-    ]
+    writable(out)
+    scene = _scene(beside=out, **given)
+    configured = _policies(scene, [current])[0] if current else None
     tuning = tune(
         scene.history,
         scene.service,
-        service_model(scene.curve, bound="lower"),
+        scene.measured.model("lower"),
         budget_pct=budget_pct,
         peak_tasks=scene.peak_tasks,
         max_tasks=scene.max_tasks,
-        baselines=baselines,
-        current=_policy(scene, current) if current else None,
+        baselines=_policies(scene, _BASELINES),
+        current=configured,
         candidates=candidates,
         seeds=scene.seeds,
         high_resolution=not only_60s,
     )
+    first = [tuning.winner.policy] if tuning.winner else [p for p in (configured,) if p]
+    learned = hourly(scene.history.train_part)
+    rows = sweep(first, scene.history.test_part, scene.service, learned=learned)[0]
+    outcomes = [tuning.outcomes[0].with_unknowns(rows), *tuning.outcomes[1:]]
     text = proposal_text(tuning, scene.history, scene.service)
     if out is not None:
         say(f"Wrote {write_proposal(out, text)}")
     for finding in tuning.findings:
         say(finding)
     data: dict[str, Any] = {
-        "policies": [item.to_dict() for item in tuning.outcomes],
+        "policies": [item.to_dict() for item in outcomes],
         "train": [item.to_dict() for item in tuning.train],
         "history": {**scene.history.describe(), "window": "test"},
+        "service": {**scene.measured.describe(), "max_tasks": scene.max_tasks},
         "tuned": None
         if tuning.winner is None
         else {"parameters": tuning.winner.numbers, "policy_lab": tuning.winner.extra},
@@ -228,7 +176,7 @@ class _Scene:
 
     history: Any
     service: Any
-    curve: Any
+    measured: Measured
     peak_tasks: int
     max_tasks: int
     max_given: bool
@@ -237,45 +185,57 @@ class _Scene:
 
 def _scene(
     *,
-    history: Path,
-    curve: Path,
-    peak_tasks: int,
+    history: str,
+    days: int,
+    history_out: Path | None,
+    peak_tasks: int | None,
     train_share: float,
     timezone: str,
     max_tasks: int | None,
     seeds: int,
+    beside: Path | None = None,
+    **given: Any,
 ) -> _Scene:
+    """The history and the service of the options; a history from CloudWatch is kept as CSV.
+
+    It goes to `history_out`, else beside the file that a command writes (`beside`).
+    """
     import numpy as np
 
-    from runbook.capacity.curve import CapacityCurve
-    from runbook.lab.history import read_history
-    from runbook.lab.service import service_model
+    from runbook.lab.source import is_recorded, load_history, usual_peak_tasks
 
-    measured = CapacityCurve.load(curve)
-    service = service_model(measured)
-    read = read_history(history, timezone=timezone, train_share=train_share)
-    scaled = read.scaled(service, peak_tasks or None)
+    found = measured(**given)
+    service = found.model()
+    keep = None
+    if is_recorded(history):
+        keep = history_out or (beside.with_name(f"{beside.stem}.history.csv") if beside else None)
+    elif history_out is not None:
+        raise InputInvalid(
+            "--history-out has nothing to keep", f"{history} is a file", "leave it out"
+        )
+    writable(keep)
+    read = load_history(history, timezone=timezone, train_share=train_share, days=days, keep=keep)
+    if keep is not None:
+        say(f"Wrote {keep}: replay it with --history {keep} --peak-tasks 0")
+    wanted = usual_peak_tasks(history) if peak_tasks is None else peak_tasks
+    scaled = read.scaled(service, wanted or None)
     train = scaled.rate_rps[: scaled.train]
     needed = int(service.needed(np.array([np.quantile(train, 0.99)]))[0])
     for note in scaled.describe()["notes"]:
         say(f"{scaled.name}: {note}")
-    most = max_tasks or _MAX_TIMES_PEAK * needed
-    return _Scene(scaled, service, measured, needed, most, max_tasks is not None, seeds)
+    say(found.times.told())
+    most = max_tasks or MAX_TIMES_PEAK * needed
+    return _Scene(scaled, service, found, needed, most, max_tasks is not None, seeds)
 
 
-def _policy(scene: _Scene, name: str) -> Any:
+def _policies(scene: _Scene, names: Sequence[str]) -> list[Any]:
     from runbook.lab.builtin import builtin
-    from runbook.lab.policy_file import read_policy
 
-    path = Path(name)
-    if path.is_file():
-        most = scene.max_tasks if scene.max_given else None
-        return read_policy(path, scene.service, max_tasks=most)
-    if path.suffix:
-        raise InputInvalid(
-            f"The policy {name} cannot be read", "there is no such file", "give a scaling.yaml"
-        )
-    return builtin(name, scene.service, peak_tasks=scene.peak_tasks, max_tasks=scene.max_tasks)
+    def known(name: str) -> Any:
+        return builtin(name, scene.service, peak_tasks=scene.peak_tasks, max_tasks=scene.max_tasks)
+
+    most = scene.max_tasks if scene.max_given else None
+    return policies_of(names, scene.service, known, most)
 
 
 def _play(
@@ -284,7 +244,7 @@ def _play(
     from runbook.lab.floors import hourly
     from runbook.lab.replay import replay, sweep
 
-    chosen = [_policy(scene, name) for name in names]
+    chosen = _policies(scene, names)
     history, learned = scene.history, None
     if window == "train":
         history = history.train_part
@@ -306,19 +266,13 @@ def _play(
     outcomes = replay(chosen, history, scene.service, seeds=scene.seeds, learned=learned)
     if unknowns:
         swept = sweep(chosen, history, scene.service, learned=learned)
-        outcomes = [replace(o, unknowns=rows) for o, rows in zip(outcomes, swept, strict=True)]
+        outcomes = [o.with_unknowns(rows) for o, rows in zip(outcomes, swept, strict=True)]
     return {
         "policies": [
             {"policy": given, **item.to_dict()} for given, item in zip(names, outcomes, strict=True)
         ],
         "history": {**scene.history.describe(), "window": window},
-        "service": {
-            "curve_run": scene.curve.run_id,
-            "slo_ms": scene.curve.slo_ms,
-            "measured_tasks": list(scene.service.measured_tasks),
-            "task_hour_usd": scene.service.task_hour_usd,
-            "max_tasks": scene.max_tasks,
-        },
+        "service": {**scene.measured.describe(), "max_tasks": scene.max_tasks},
     }, outcomes
 
 
@@ -326,6 +280,7 @@ def _table(policies: Sequence[dict[str, Any]]) -> str:
     rows = []
     for item in policies:
         low, high = item["intervals"].get("violating_requests_pct", (float("nan"),) * 2)
+        swept = item["unknown_range"].get("violating_requests_pct")
         rows.append(
             [
                 item["name"],
@@ -333,6 +288,7 @@ def _table(policies: Sequence[dict[str, Any]]) -> str:
                 f"{item['over_oracle']:.2f}",
                 f"{item['violating_requests_pct']:.2f}",
                 f"{low:.2f}-{high:.2f}",
+                f"{swept[0]:.2f}-{swept[1]:.2f}" if swept else "-",
                 f"{item['longest_violation_s']:.0f}",
                 f"{item['actions_per_day']:.1f}",
                 f"{item['cost_usd']:.2f}",

@@ -7,23 +7,15 @@ from typing import Any
 
 import click
 
-from runbook.cli.frame import emit, json_option, say
+from runbook.cli.frame import emit, say
+from runbook.cli.lab_options import FILE, fleet_options, measured, policies_of, policies_option
 from runbook.errors import Finding, InputInvalid
 from runbook.runs import display
 
-_FILES = click.Path(dir_okay=False, path_type=Path)
-
 
 @click.command("fleet")
-@click.argument("histories", nargs=-1, required=True, type=_FILES)
-@click.option("--curve", required=True, type=_FILES, help="capacity.json as 30_analyse writes it.")
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="NAME_OR_FILE",
-    help="A built-in policy or a scaling.yaml; cpu-70-60s unless given.",
-)
+@click.argument("histories", nargs=-1, required=True, type=FILE)
+@policies_option
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
@@ -37,26 +29,16 @@ _FILES = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Scale each history so that its train p99 needs so many tasks; 0: as they are.",
 )
-@click.option(
-    "--max-tasks",
-    type=click.IntRange(1),
-    help="Upper bound of every policy; 10 x the peak's tasks.",
-)
-@click.option("--timezone", default="UTC", show_default=True, help="Of stamps without an offset.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Draws of Poisson arrivals.",
-)
-@json_option
+@fleet_options
 def lab_fleet(
     histories: tuple[Path, ...],
-    curve: Path,
     policies: tuple[str, ...],
     scheduler: str | None,
     workers: int | None,
+    peak_tasks: int,
+    max_tasks: int | None,
+    timezone: str,
+    seeds: int,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -64,36 +46,38 @@ def lab_fleet(
 
     A history that cannot be played is named, the others are; exit code 1 then.
     """
-    from runbook.capacity.curve import CapacityCurve
     from runbook.lab.builtin import builtin
     from runbook.lab.fleet import Job, cluster, play_fleet, totals
-    from runbook.lab.policy_file import read_policy
-    from runbook.lab.service import service_model
 
-    measured = CapacityCurve.load(curve)
-    service = service_model(measured)
-    chosen: list[Any] = []
-    for name in policies or ("cpu-70-60s",):
-        if Path(name).is_file():
-            chosen.append(read_policy(Path(name), service, max_tasks=given["max_tasks"]))
-        elif Path(name).suffix:
-            raise InputInvalid(
-                f"The policy {name} cannot be read", "there is no such file", "give a scaling.yaml"
-            )
-        else:
-            # Refused here, before anything starts, if there is no such name.
-            builtin(name, service, peak_tasks=1, max_tasks=10)
-            chosen.append(name)
-    job = Job(measured, tuple(chosen), **given)
+    found = measured(**given)
+    service = found.model()
+
+    def known(name: str) -> str:
+        # Refused here, before anything starts, if there is no such name.
+        builtin(name, service, peak_tasks=1, max_tasks=10)
+        return name
+
+    job = Job(
+        found.curve,
+        tuple(policies_of(policies or ("cpu-70-60s",), service, known, max_tasks)),
+        peak_tasks=peak_tasks,
+        timezone=timezone,
+        max_tasks=max_tasks,
+        seeds=seeds,
+        timing=found.times.timing,
+        memory_gb=found.memory_gb,
+    )
+    say(found.times.told())
     with cluster(scheduler, workers) as client:
         services = play_fleet(
             histories, job, client, lambda done, many: say(f"{done} of {many} histories played")
         )
     failed = [item for item in services if "error" in item]
-    data = {
+    data: dict[str, Any] = {
         "fleet": totals(services),
         "services": [item for item in services if "error" not in item],
         "failed": failed,
+        "service": found.describe(),
     }
     if len(failed) < len(services):
         emit(data, as_json, lambda: _table(data["fleet"]))

@@ -6,9 +6,12 @@ alarms and scaling policies, a tick of 20 s at a time, beside an oracle that kno
 Modules, bottom up:
 
 - ``layout``        the flat arrays of the compiled loop
+- ``prices``        what a task-hour and 20 s metrics cost
 - ``service``       the service: c_SLO(n), CPU per request, how long things take
 - ``stamps``, ``rows``, ``grid``, ``history``   traffic: read, mended, scaled, redrawn
-- ``policy``, ``builtin``, ``policy_file``   what decides the desired count
+- ``recorded``, ``source``   traffic from CloudWatch; from wherever it is
+- ``times``, ``names``   how long things take and how that is known; names of files
+- ``policy``, ``builtin``, ``policy_numbers``, ``policy_file``   what decides the desired count
 - ``floors``        bounds over time: scheduled actions, the forecast
 - ``kernel_rules``, ``kernel``, ``compiled``   the compiled loop and its arguments
 - ``outcome``       task-hours, violations, elasticity, intervals

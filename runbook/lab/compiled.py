@@ -34,10 +34,12 @@ def compile_policy(
     initial_tasks: int,
     semantics: Semantics = DEFAULT,
     judge_s: int = JUDGE_S,
+    block_s: int = DAY_S,
 ) -> tuple[tuple[NDArray[Any], ...], NDArray[np.float64], NDArray[np.int64]]:
     """The loop's arguments between demand and trace, and of these the account and the state.
 
-    `bounds` are (first tick, min, max) rows, ascending, the first at tick 0.
+    `bounds` are (first tick, min, max) rows, ascending, the first at tick 0. The account has a
+    row each `block_s`.
     """
     timing = service.timing
     periods = policy.periods_s or (60,)
@@ -75,7 +77,7 @@ def compile_policy(
     newest[: len(tracking_i), 1] = float(WINDOW)
     state = np.zeros(10, dtype=np.int64)
     state[1:4] = initial_tasks
-    account = np.zeros((ticks * tick_s // DAY_S + 1, ACCOUNT))
+    account = np.zeros((-(-ticks * tick_s // block_s) or 1, ACCOUNT))
     settings = np.array(
         [
             tick_s,
@@ -91,7 +93,7 @@ def compile_policy(
     arguments = (
         service.tables,
         settings,
-        np.array([start, ready, judge_s // tick_s, DAY_S // tick_s], dtype=np.int64),
+        np.array([start, ready, judge_s // tick_s, block_s // tick_s], dtype=np.int64),
         streams,
         tracking_i,
         tracking_f,

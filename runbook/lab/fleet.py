@@ -6,7 +6,7 @@ import importlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from runbook.capacity.curve import CapacityCurve
 from runbook.errors import InputInvalid, RunbookError
 from runbook.lab.builtin import builtin
 from runbook.lab.history import read_history
+from runbook.lab.names import distinct
 from runbook.lab.policy import Policy
 from runbook.lab.replay import replay
-from runbook.lab.service import service_model
+from runbook.lab.service import Timing, service_model
 
 _MAX_TIMES_PEAK = 10
 _CONNECT_S = 15
@@ -39,6 +40,8 @@ class Job:
     timezone: str = "UTC"
     max_tasks: int | None = None
     seeds: int = 5
+    timing: Timing = field(default_factory=Timing)
+    memory_gb: float | None = None
 
 
 def play_one(name: str, content: bytes, job: Job) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def play_one(name: str, content: bytes, job: Job) -> dict[str, Any]:
             path = Path(folder) / Path(name).name
             path.write_bytes(content)
             read = read_history(path, timezone=job.timezone, train_share=job.train_share)
-        service = service_model(job.curve)
+        service = service_model(job.curve, timing=job.timing, memory_gb=job.memory_gb)
         history = read.scaled(service, job.peak_tasks or None)
         peak_rps = float(np.quantile(history.train_part.rate_rps, 0.99))
         peak = int(service.needed(np.array([peak_rps]))[0])
@@ -137,20 +140,6 @@ def play_fleet(
         if following is not None:
             running.add(following)
     return [results[f"lab-{number}"] for number in range(len(histories))]
-
-
-def distinct(paths: Sequence[Path]) -> list[str]:
-    """A name for each path: its last part, with as many folders as tell it from the others."""
-    names = []
-    for path in paths:
-        parts = path.parts
-        name = path.name
-        for many in range(1, len(parts) + 1):
-            name = str(Path(*parts[-many:]))
-            if sum(other.parts[-many:] == parts[-many:] for other in paths) == 1:
-                break
-        names.append(name)
-    return names
 
 
 def totals(services: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

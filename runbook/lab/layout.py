@@ -3,7 +3,7 @@
 - `tables` (5, counts): per serving task count (row 0 of no use): c_SLO requests/s per task,
   steepness of the share of slow requests, most requests/s a task can serve, CPU seconds a
   request, unused. Beyond the last column the last one holds.
-- `service`: the named entries below. `delays`: start, ready, judge and day, in ticks.
+- `service`: the named entries below. `delays`: start, ready, judge and account's block, in ticks.
 - `streams` (n, 7): period and publish delay in ticks, whether p95 is needed, countdowns to the
   period's end and to the next publication, read and write position in `ring`.
 - `ring` (n, 4, POINTS): CPU percent, requests per target and minute, p95 seconds, running tasks.
@@ -19,7 +19,7 @@
   the low alarm; a step policy has its state in column 3 and in column 4 whether it is due.
 - `newest` (n, WINDOW): tracking: value, periods without data since, running tasks then; a step
   policy's latest datapoints, newest first.
-- `account` (days, ACCOUNT): see `runbook.lab.outcome`.
+- `account` (blocks, ACCOUNT): see `runbook.lab.outcome`.
 """
 
 CPU, REQUESTS, P95, RUNNING = range(4)

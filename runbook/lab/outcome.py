@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,11 @@ COLUMNS = (
     "slow_requests",
     "peak_tasks",
 )
-"""Columns of the loop's account, a row a day; `_s` are seconds or task-seconds."""
+"""Columns of the loop's account, a row a block of time; `_s` are seconds or task-seconds."""
 _AT = {name: index for index, name in enumerate(COLUMNS)}
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95
+_FEWEST_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Outcome:
     in any seed. `under_accuracy_pct` and `over_accuracy_pct` are SPEC's theta_U and theta_O,
     `under_time_pct` and `over_time_pct` tau_U and tau_O, `jitter_pct` upsilon
     (SPEC-RG-2016-01), all against the oracle's task count. `intervals` holds (lower, upper)
-    with 95 % by bootstrap over days and seeds, and over the unknowns where they were swept.
+    with 95 % by bootstrap over days and seeds; with under three days over hours, as
+    `interval_blocks` says, which are less independent of each other. `unknowns` holds the
+    outcome with each undocumented choice at another value, and `unknown_range` (least, most)
+    over them and the outcome itself: a bound, as nobody knows which holds; both are empty where
+    they were not swept. `cost_usd` is task-hours and `metrics_usd`, what metrics of 20 s cost.
     """
 
     name: str
@@ -65,6 +70,17 @@ class Outcome:
     seeds: int
     intervals: dict[str, tuple[float, float]]
     unknowns: dict[str, dict[str, Any]]
+    unknown_range: dict[str, tuple[float, float]]
+    interval_blocks: str
+    metrics_usd: float
+
+    def with_unknowns(self, rows: dict[str, dict[str, Any]]) -> Outcome:
+        """The outcome with what the sweep of the unknowns gave."""
+        found = {}
+        for key in ("violating_requests_pct", "over_oracle"):
+            values = [float(getattr(self, key)), *(float(row[key]) for row in rows.values())]
+            found[key] = (min(values), max(values))
+        return replace(self, unknowns=rows, unknown_range=found)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -78,8 +94,11 @@ def outcome(
     longest_s: float,
     seconds: float,
     task_hour_usd: float,
+    *,
+    metrics_usd: float = 0.0,
+    blocks: str = "day",
 ) -> Outcome:
-    """The outcome of `accounts` (seeds, days, columns) over `seconds` of history."""
+    """The outcome of `accounts` (seeds, blocks, columns) over `seconds` of history."""
     totals = accounts.sum(axis=1)
     mean = totals.mean(axis=0)
 
@@ -98,7 +117,7 @@ def outcome(
         violating_periods=at("violating_periods"),
         longest_violation_s=longest_s,
         actions_per_day=(at("actions_out") + at("actions_in")) / (seconds / 86_400.0),
-        cost_usd=task_hours * task_hour_usd,
+        cost_usd=task_hours * task_hour_usd + metrics_usd,
         slow_requests_pct=100.0 * at("slow_requests") / requests,
         lost_requests_pct=100.0 * at("lost_requests") / requests,
         under_accuracy_pct=100.0 * at("theta_under_s") / seconds,
@@ -111,19 +130,24 @@ def outcome(
         seeds=len(accounts),
         intervals=_intervals(accounts),
         unknowns={},
+        unknown_range={},
+        interval_blocks=blocks,
+        metrics_usd=metrics_usd,
     )
 
 
 def _intervals(accounts: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    """95 % intervals by resampling days and seeds together; empty with under 3 days."""
-    _, days, _ = accounts.shape
+    """95 % intervals by resampling blocks and seeds together; empty with under 3 blocks."""
     full = accounts[:, accounts[:, :, _AT["requests"]].sum(axis=0) > 0]
-    days = full.shape[1]
-    if days < 3:
+    seeds, blocks, columns = full.shape
+    if blocks < _FEWEST_BLOCKS:
         return {}
     generator = np.random.default_rng(0)
-    by_day = full.mean(axis=0)
-    picked = by_day[generator.integers(0, days, (_RESAMPLES, days))].sum(axis=1)
+    by_seed = generator.multinomial(seeds, np.full(seeds, 1.0 / seeds), _RESAMPLES) / seeds
+    by_block = generator.multinomial(blocks, np.full(blocks, 1.0 / blocks), _RESAMPLES)
+    picked = np.empty((_RESAMPLES, columns))
+    for column in range(columns):
+        picked[:, column] = ((by_seed @ full[:, :, column]) * by_block).sum(axis=1)
     tail = 50.0 * (1.0 - _CONFIDENCE)
     requests = np.maximum(picked[:, _AT["requests"]], 1e-12)
     found = {

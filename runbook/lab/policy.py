@@ -13,6 +13,7 @@ from runbook.scaling.step_scaling import StepScalingPolicy
 from runbook.scaling.target_tracking import AlarmSettings, TargetTrackingPolicy
 
 Metric = Literal["cpu", "requests", "p95"]
+_STANDARD_S = 60
 METRICS: tuple[Metric, ...] = ("cpu", "requests", "p95")
 
 
@@ -93,6 +94,16 @@ class Policy:
         periods = {item.alarms.period_s for item in self.tracked}
         periods |= {item.period_s for item in self.stepped}
         return tuple(sorted(periods))
+
+    @property
+    def fast_alarms(self) -> int:
+        """Alarms on metrics finer than 60 s, which are charged."""
+        tracked = sum(
+            1 + (not item.policy.disable_scale_in)
+            for item in self.tracked
+            if item.alarms.period_s < _STANDARD_S
+        )
+        return tracked + sum(item.period_s < _STANDARD_S for item in self.stepped)
 
 
 def _problem(policy: Policy) -> tuple[str, str] | None:

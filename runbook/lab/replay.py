@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runbook.lab.compiled import JUDGE_S, compile_policy
+from runbook.lab.compiled import DAY_S, JUDGE_S, compile_policy
 from runbook.lab.floors import bounds_over_time
 from runbook.lab.history import History
 from runbook.lab.kernel import advance
 from runbook.lab.outcome import Outcome, outcome
 from runbook.lab.policy import Policy
+from runbook.lab.prices import metrics_usd
 from runbook.lab.service import ServiceModel
 from runbook.lab.unknowns import variations
 from runbook.lab.words import words
@@ -26,11 +27,12 @@ RESOLUTION_S = 20
 """Seconds a tick: divides 60 s and 20 s, so that no policy gains by rounding of delays."""
 _CHUNK = 40_320
 _INITIAL_HEADROOM = 0.7
+_FEWEST_DAYS, _HOUR_S = 3, 3600
 
 
 @dataclass(frozen=True)
 class Played:
-    """The raw account of one policy: (seeds, days, columns), and the longest violation."""
+    """The raw account of one policy: (seeds, blocks, columns), and the longest violation."""
 
     account: NDArray[np.float64]
     longest_s: float
@@ -50,6 +52,7 @@ def play(
     trace: bool = False,
     threads: int | None = None,
     judge_s: int = JUDGE_S,
+    block_s: int = DAY_S,
 ) -> list[Played]:
     """Play every policy over the same arrivals of every seed (None: the rate, no chance).
 
@@ -83,6 +86,7 @@ def play(
                         initial_tasks=_within(policy, tasks),
                         semantics=choice,
                         judge_s=judge_s,
+                        block_s=block_s,
                     ),
                     [],
                 )
@@ -115,6 +119,7 @@ def replay(
     threads: int | None = None,
 ) -> list[Outcome]:
     """Play the policies with Poisson arrivals of `seeds` seeds and say what each was worth."""
+    by_day = history.seconds >= _FEWEST_DAYS * DAY_S
     played = play(
         policies,
         history,
@@ -124,15 +129,19 @@ def replay(
         resolution_s=resolution_s,
         learned=learned,
         threads=threads,
+        block_s=DAY_S if by_day else _HOUR_S,
     )
+    seconds = float(history.seconds // resolution_s * resolution_s)
     return [
         outcome(
             policy.name,
             words(policy),
             item.account,
             item.longest_s,
-            float(history.seconds // resolution_s * resolution_s),
+            seconds,
             service.task_hour_usd,
+            metrics_usd=metrics_usd(policy.fast_alarms, seconds),
+            blocks="day" if by_day else "hour",
         )
         for policy, item in zip(policies, played, strict=True)
     ]

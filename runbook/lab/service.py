@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
 from runbook.errors import InputInvalid
+from runbook.lab.prices import least_memory_gb, task_hour_usd
 
 MOST_COUNTS = 64
 """Task counts tabulated one by one; c_SLO per task is taken as constant beyond the measured."""
 _DEFAULT_STEEPNESS = 12.0
 """Steepness of the share of slow requests where a curve has no fitted model."""
-#: AWS Fargate, Linux/x86 on demand, eu-west-1, read 2026-11 from the public price list.
-VCPU_HOUR_USD, GB_HOUR_USD = 0.04048, 0.004445
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class ServiceModel:
     @property
     def task_hour_usd(self) -> float:
         """What a task-hour costs on Fargate."""
-        return self.share_cores * VCPU_HOUR_USD + self.memory_gb * GB_HOUR_USD
+        return task_hour_usd(self.share_cores, self.memory_gb)
 
     def carried_rps(self, tasks: int) -> float:
         """The total rate that `tasks` tasks carry within the SLO."""
@@ -113,10 +112,11 @@ def service_model(
     *,
     bound: str = "middle",
     timing: Timing | None = None,
-    memory_gb: float = 0.5,
+    memory_gb: float | None = None,
 ) -> ServiceModel:
     """The service of a measured curve; `bound="lower"` takes the lower ends of its intervals.
 
+    Without `memory_gb` a task has the least memory that Fargate sells with its CPU.
     Between measured task counts c_SLO is interpolated, beyond them it stays. Raises InputInvalid
     when the curve holds no usable capacity.
     """
@@ -146,7 +146,7 @@ def service_model(
         most,
         cpu,
         curve.share_cores,
-        memory_gb,
+        least_memory_gb(curve.share_cores) if memory_gb is None else memory_gb,
         counts[0].cpu_idle_pct,
         curve.slo_ms,
         curve.run_id,

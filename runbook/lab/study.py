@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from runbook.capacity.curve import CapacityCurve
 from runbook.lab.builtin import builtin
 from runbook.lab.floors import hourly
-from runbook.lab.history import History, read_history
+from runbook.lab.history import History
 from runbook.lab.outcome import Outcome
 from runbook.lab.policy import Policy
 from runbook.lab.policy_file import read_policy
 from runbook.lab.proposal import proposal_text
 from runbook.lab.replay import RESOLUTION_S, play, sweep
 from runbook.lab.service import ServiceModel, service_model
+from runbook.lab.source import PEAK_TASKS
+from runbook.lab.times import Times
 from runbook.lab.tune import Tuning, tune
 
 BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
@@ -61,12 +63,44 @@ class Study:
         rows = [{"policy": item.name, "what it does": item.told} for item in self.outcomes]
         return pd.DataFrame(rows)
 
-    def unknowns(self) -> pd.DataFrame:
-        """How the first policy fares on the later window with each undocumented choice changed."""
+    @cached_property
+    def swept(self) -> tuple[Outcome, ...]:
+        """The outcomes of the first policy and of those recommended and configured, swept."""
+        known = {item.name: item for item in self.outcomes}
+        chosen = [
+            policy
+            for at, policy in enumerate(self.policies)
+            if at == 0 or policy.name in (RECOMMENDED, CONFIGURED)
+        ]
         learned = hourly(self.history.train_part)
-        rows = sweep(self.policies[:1], self.history.test_part, self.service, learned=learned)[0]
-        frame = pd.DataFrame(rows).T.rename_axis("unknown at another value").reset_index()
-        return frame.rename(columns={key: _SHOWN.get(key, key) for key in frame.columns}).round(3)
+        rows = sweep(chosen, self.history.test_part, self.service, learned=learned)
+        return tuple(
+            known[policy.name].with_unknowns(row) for policy, row in zip(chosen, rows, strict=True)
+        )
+
+    def ranges(self) -> pd.DataFrame:
+        """Between what each of these policies lies on the later window, over the unknowns."""
+        rows = [
+            {
+                "policy": item.name,
+                **{
+                    f"{_SHOWN[key]}, {word}": value
+                    for key, pair in item.unknown_range.items()
+                    for word, value in zip(("least", "most"), pair, strict=True)
+                },
+            }
+            for item in self.swept
+        ]
+        return pd.DataFrame(rows).round(3)
+
+    def unknowns(self) -> pd.DataFrame:
+        """Violating requests of these policies with each undocumented choice changed, percent."""
+        columns = {
+            item.name: {at: row["violating_requests_pct"] for at, row in item.unknowns.items()}
+            for item in self.swept
+        }
+        frame = pd.DataFrame(columns).rename_axis("unknown at another value").reset_index()
+        return frame.round(3)
 
     def traces(self, many: int = 3) -> list[tuple[str, NDArray[np.int32]]]:
         """Desired, running and serving tasks per tick of the later window, policy by policy."""
@@ -98,11 +132,13 @@ class Study:
 
 def study(
     curve: CapacityCurve,
-    history: Path,
+    history: History,
     *,
+    times: Times | None = None,
+    memory_gb: float | None = None,
     current: Path | None = None,
     recommended: Mapping[str, float] | None = None,
-    peak_tasks: int = 30,
+    peak_tasks: int = PEAK_TASKS,
     budget_pct: float = 0.5,
     candidates: int = 120,
     baselines: Sequence[str] = BASELINES,
@@ -111,10 +147,11 @@ def study(
 
     `current` is the configured scaling.yaml, `recommended` the thresholds that would replace
     those in it; both are played with the bounds of the others. `peak_tasks` 0 leaves the rates
-    as they are. Raises InputInvalid.
+    as they are. `times` and `memory_gb` as in `service_model`. Raises InputInvalid.
     """
-    service = service_model(curve)
-    read = read_history(history).scaled(service, peak_tasks or None)
+    timing = times.timing if times else None
+    service = service_model(curve, timing=timing, memory_gb=memory_gb)
+    read = history.scaled(service, peak_tasks or None)
     peak_rps = float(np.quantile(read.train_part.rate_rps, 0.99))
     peak = int(service.needed(np.array([peak_rps]))[0])
     most = _MAX_TIMES_PEAK * peak
@@ -129,7 +166,7 @@ def study(
     tuning = tune(
         read,
         service,
-        service_model(curve, bound="lower"),
+        service_model(curve, bound="lower", timing=timing, memory_gb=memory_gb),
         budget_pct=budget_pct,
         peak_tasks=peak,
         max_tasks=most,

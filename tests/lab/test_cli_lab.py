@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 from runbook.cli import cli
 from runbook.errors import InputInvalid
 from runbook.lab.proposal import write_proposal
+from runbook.lab.rows import Rows
 from runbook.stacks.template import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,3 +122,79 @@ def test_a_proposal_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputInvalid, match="cannot be written"):
         write_proposal(tmp_path / "file" / "scaling.yaml", "parameters: {}")
+
+
+def test_files_of_one_name_are_told_apart_and_found_as_they_were_given():
+    paths = [str(ROOT / "sceptre" / "config" / env / "scaling.yaml") for env in ("dev", "prod")]
+    given = [option for path in paths for option in ("--policy", path)]
+    data = run("replay", *BASE, *given, "--json")
+    assert [item["name"] for item in data["policies"]] == ["dev/scaling", "prod/scaling"]
+    assert [item["policy"] for item in data["policies"]] == paths
+    alone = run("replay", *BASE, "--policy", paths[0], "--json")
+    assert alone["policies"][0]["name"] == "scaling"
+
+
+def test_a_compressed_file_is_stretched_and_it_is_told():
+    path = ROOT / "sceptre" / "config" / "local" / "scaling.yaml"
+    data = run("replay", *BASE, "--policy", str(path), "--json")
+    assert "written for 10 s periods, played 6 times as long" in data["policies"][0]["told"]
+
+
+def test_where_nothing_can_be_written_is_told_before_the_search(tmp_path, monkeypatch):
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr("runbook.lab.tune.tune", never)
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "scaling.yaml"
+    with pytest.raises(InputInvalid, match="no folder that can be written to"):
+        CliRunner().invoke(cli, ["lab", "tune", *BASE, "--out", str(out)], catch_exceptions=False)
+
+
+def test_times_memory_and_their_origins_are_in_the_answer():
+    options = ("--startup-s", "40", "--publish-delay-s", "60", "--memory-gb", "1")
+    data = run("replay", *BASE, *options, "--json")
+    told = data["service"]["times"]
+    assert told["startup_s"] == {"s": 40.0, "from": "given"}
+    assert told["serve_s"]["from"].startswith("assumed")
+    assert (data["service"]["memory_gb"], data["service"]["memory_from"]) == (1.0, "given")
+    usual = run("replay", *BASE, "--json")
+    assert usual["service"]["memory_from"] == "its environment's service.yaml"
+    assert usual["policies"][0]["cost_usd"] < data["policies"][0]["cost_usd"]
+
+
+def test_the_winner_is_given_a_range_over_the_unknowns():
+    data = run("tune", *BASE, "--candidates", "20", "--json")
+    low, high = data["policies"][0]["unknown_range"]["violating_requests_pct"]
+    assert low <= data["policies"][0]["violating_requests_pct"] <= high
+    assert low < high
+
+
+def test_a_history_of_cloudwatch_is_kept_and_taken_as_it_is(tmp_path, monkeypatch):
+    asked = []
+
+    def answers(environment, days):
+        asked.append((environment.name, days))
+        at = pd.date_range("2026-11-20", periods=3 * 1440, freq="min", tz="UTC")
+        return Rows(at, np.full(len(at), 6000.0), ("from CloudWatch",), 0)
+
+    monkeypatch.setattr("runbook.lab.source.recorded_rows", answers)
+    kept = tmp_path / "kept.csv"
+    source = ["--history", "cloudwatch:dev", "--days", "3", "--history-out", str(kept)]
+    now = run("replay", *source, *BASE[2:], "--json")
+    assert asked == [("dev", 3)]
+    assert now["history"]["scale"] == 1.0
+    assert "from CloudWatch" in now["history"]["notes"]
+    again = run("replay", "--history", str(kept), "--peak-tasks", "0", *BASE[2:], "--json")
+    assert again["policies"] == now["policies"]
+    run(
+        "compare",
+        *source[:4],
+        *BASE[2:],
+        "--policy",
+        "static-peak",
+        "--json",
+        "--plot",
+        str(tmp_path / "all.png"),
+    )
+    assert (tmp_path / "all.history.csv").read_text() == kept.read_text()

@@ -13,8 +13,9 @@ from runbook.capacity.curve import CapacityCurve
 from runbook.cli import cli
 from runbook.errors import Finding, InputInvalid
 from runbook.lab.builtin import builtin
-from runbook.lab.fleet import Job, cluster, distinct, play_fleet, play_one, totals
+from runbook.lab.fleet import Job, cluster, play_fleet, play_one, totals
 from runbook.lab.history import read_history
+from runbook.lab.names import distinct
 from runbook.lab.replay import replay
 from runbook.lab.service import ServiceModel
 

@@ -6,6 +6,7 @@ import pytest
 
 from runbook.capacity.curve import CapacityCurve
 from runbook.lab.builtin import builtin
+from runbook.lab.history import read_history
 from runbook.lab.policy_file import read_policy
 from runbook.lab.service import ServiceModel
 from runbook.lab.study import CONFIGURED, RECOMMENDED, study
@@ -21,7 +22,7 @@ def test_recommended_thresholds_replace_those_configured_and_both_are_reported(
 ) -> None:
     found = study(
         curve,
-        NASA,
+        read_history(NASA),
         current=LOCAL,
         recommended={"CpuTarget": 31.0, "RequestsPerTarget": 4321.0},
         candidates=20,
@@ -35,6 +36,12 @@ def test_recommended_thresholds_replace_those_configured_and_both_are_reported(
     assert "4321" not in meaning[CONFIGURED]
     assert rows["task-hours"][RECOMMENDED] > rows["task-hours"][CONFIGURED]
     assert [policy.name for policy in found.policies] == list(rows.index)
+    ranges = found.ranges().set_index("policy")
+    assert set(ranges.index) == {found.policies[0].name, RECOMMENDED, CONFIGURED}
+    shown = rows["violating requests %"][RECOMMENDED]
+    assert ranges["violating requests %, least"][RECOMMENDED] <= shown + 0.01
+    assert ranges["violating requests %, most"][RECOMMENDED] >= shown - 0.01
+    assert set(found.unknowns().columns) == {"unknown at another value", *ranges.index}
     assert found.verdicts()[0].startswith(f"the thresholds {RECOMMENDED} would have had")
 
 
