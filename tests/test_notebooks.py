@@ -19,6 +19,7 @@ CHANGING = {
     "20_load_test",
     "50_apply",
     "60_verify",
+    "80_addresses",
     "90_rollback",
     "99_teardown",
 }
@@ -52,6 +53,7 @@ def test_the_flow_is_complete() -> None:
         "40_policy_lab",
         "50_apply",
         "60_verify",
+        "80_addresses",
         "90_rollback",
         "99_teardown",
     ]
