@@ -70,12 +70,11 @@ def _changes(
     found = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
-        if old == new or (name in secret and old is not None and new is not None):
-            # CloudFormation answers **** for a secret: whether it differs cannot be known.
+        if old == new or (name in secret and old is not None):
+            # CloudFormation answers **** for a secret, also for one that is left to its default:
+            # whether it differs cannot be known.
             continue
-        if name in secret:
-            old, new = (None if old is None else _HIDDEN), (None if new is None else _HIDDEN)
-        found.append(ValueChange(name, old, new))
+        found.append(ValueChange(name, old, _HIDDEN if name in secret else new))
     return tuple(found)
 
 

@@ -47,6 +47,7 @@ Parameters:
   Vpc: {Type: String}
   Where: {Type: String}
   Password: {Type: String, NoEcho: true}
+  Pin: {Type: String, NoEcho: true, Default: ""}
   Size: {Type: Number, Default: 3}
 Resources:
   Store: {Type: AWS::S3::Bucket}
