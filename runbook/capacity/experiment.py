@@ -71,8 +71,9 @@ def run_experiment(
     out_dir.mkdir(parents=True, exist_ok=True)
     with hold.scaling_suspended(environment, identity) as held:
         rig = AwsRig(
-            environment, identity, held, facts, plan.path, plan.timeout_s, plan.kinds, plan.accounts
-        )
+            environment, identity, held, facts, plan.path, plan.timeout_s, plan.kinds,
+            plan.accounts, plan.driver, plan.workers,
+        )  # fmt: skip
         return conduct(rig, plan, out_dir, run_id=run_id, on_progress=on_progress)
 
 

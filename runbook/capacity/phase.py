@@ -18,10 +18,10 @@ from runbook.capacity.sample import OUTSIDE_SLO, Sample, take_sample
 from runbook.load.measurement import RawLoad, StepStats
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
+from runbook.load.run import START_UP_S
 from runbook.load.schedule import Segment, constant, steps
 from runbook.load.validity import StepConditions, void_reason
 
-_LEAD_S = 1.5
 _WARM_UP_S = 2.0
 _METRICS_POLL_S = 0.5
 #: Arrivals that wait for an answer beyond this many seconds of load end a phase at once; so
@@ -69,8 +69,9 @@ class PhaseRunner:
         called `name`.
         """
         period_s = self.rig.facts.period_s
-        boundary = _next_boundary(self.rig.now() + _LEAD_S + _WARM_UP_S, period_s)
-        start = min(self.rig.now() + _LEAD_S, boundary - _WARM_UP_S)
+        ready = self.rig.now() + START_UP_S[self.plan.driver]
+        boundary = _next_boundary(ready + _WARM_UP_S, period_s)
+        start = min(ready, boundary - _WARM_UP_S)
         warm_up = constant(min(rates[0], 10.0 * tasks), boundary - start, "warm-up")
         segments = (*warm_up, *steps(rates, period_s))
 

@@ -9,6 +9,7 @@ from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.load.kinds import Accounts, RequestKind, RouteClass
 from runbook.load.kinds_file import read_kinds
+from runbook.load.run import DRIVERS, check_driver
 from runbook.load.validity import Limits
 
 
@@ -22,7 +23,8 @@ class ExperimentPlan:
     `harm_factor` times it. It also stops at once, and nothing as high is driven again with that
     task count, when more than `harm_failures_pct` percent of a step's requests fail, when nobody
     answers, and when a backlog builds up. `calibrate_rps` is the low rate whose CPU use places
-    the steps. `kinds` are requested instead of `path`; `users` log in first.
+    the steps. `kinds` are requested instead of `path`; `users` log in first. The load comes from
+    `driver` with `workers`, see `run_driver`.
     """
 
     task_counts: tuple[int, ...] = (1, 3)
@@ -40,8 +42,11 @@ class ExperimentPlan:
     seed: int = 1
     timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
+    driver: str = DRIVERS[0]
+    workers: int = 2
 
     def __post_init__(self) -> None:
+        check_driver(self.driver, self.workers)
         if not self.task_counts or min(self.task_counts) < 1:
             raise InputInvalid(
                 "The load test cannot be planned",
@@ -95,7 +100,8 @@ def forecast(environment: Environment, plan: ExperimentPlan) -> list[str]:
     counts = ", ".join(str(tasks) for tasks in plan.task_counts)
     return [
         f"suspend scaling of the service, hold {counts} task(s) in turn, restore both at the end",
-        f"drive {plan.requested} in at most {count} steps of {period_s} s (one metric period each)",
+        f"drive {plan.requested} in at most {count} steps of {period_s} s (one metric period each)"
+        + (f", from {plan.workers} {plan.driver} workers" if plan.driver != DRIVERS[0] else ""),
         f"stop a phase when p95 exceeds {plan.stop_factor * plan.slo_ms:.0f} ms twice, or "
         f"{plan.harm_factor * plan.slo_ms:.0f} ms once; at more than {plan.harm_failures_pct:g} % "
         "failures, silence or a backlog, and then drive nothing as high again",

@@ -22,7 +22,7 @@ from runbook.environment import Environment
 from runbook.load.kinds import Accounts, RequestKind
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
-from runbook.load.run import OnEvent, run_driver
+from runbook.load.run import DRIVERS, OnEvent, run_driver
 from runbook.load.schedule import Segment
 from runbook.metrics.cloudwatch import service_metrics
 from runbook.metrics.service import ServiceIdentity
@@ -88,6 +88,8 @@ class AwsRig:
     timeout_s: float
     kinds: tuple[RequestKind, ...] = ()
     accounts: Accounts = field(default_factory=Accounts)
+    driver: str = DRIVERS[0]
+    workers: int = 2
 
     def hold(self, tasks: int, on_wait: Callable[[str], None]) -> None:
         """Run exactly this many tasks, all healthy."""
@@ -106,7 +108,7 @@ class AwsRig:
         folder: Path,
         on_event: OnEvent,
     ) -> DriverRun:
-        """Drive load in a process of its own."""
+        """Drive load in processes of its own."""
         plan = LoadPlan(
             url=self.identity.url.rstrip("/") + self.path,
             segments=tuple(segments),
@@ -117,7 +119,7 @@ class AwsRig:
             kinds=self.kinds,
             accounts=self.accounts,
         )
-        return run_driver(plan, folder, on_event)
+        return run_driver(plan, folder, on_event, driver=self.driver, workers=self.workers)
 
     def metrics(self, start: datetime, end: datetime) -> pd.DataFrame:
         """CloudWatch's numbers."""

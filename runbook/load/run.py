@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from runbook.errors import LoadFailed
+from runbook.errors import InputInvalid, LoadFailed
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import PLAN_FILE, DriverRun, read_results
 
@@ -20,6 +20,21 @@ OnEvent = Callable[[dict[str, Any]], bool | None]
 _STOP_GRACE_S = 15.0
 #: The built-in driver is one process; Locust's distributed mode has as many as asked for.
 DRIVERS = ("builtin", "locust")
+#: How long before its schedule begins a driver is best called: its processes take that to start.
+START_UP_S = {"builtin": 1.5, "locust": 12.0}
+
+
+def check_driver(driver: str, workers: int) -> None:
+    """Raises InputInvalid unless there is such a driver with so many workers."""
+    wrong = ""
+    if driver not in DRIVERS:
+        wrong = f"{driver!r} is none of {', '.join(DRIVERS)}"
+    elif workers < 1:
+        wrong = f"it would have {workers} workers"
+    if wrong:
+        raise InputInvalid(
+            "The load's driver cannot be used", wrong, "use builtin, or locust with workers"
+        )
 
 
 def run_driver(
@@ -35,8 +50,9 @@ def run_driver(
     `on_event` sees the driver's JSON events (`ready`, `tick`, `step`, `finished`); when it
     returns true, the driver is asked to end and what it measured so far is returned.
     With `driver` "locust" the load comes from `workers` processes; the results are the same.
-    No child outlives this call, whatever raises. Raises LoadFailed.
+    No child outlives this call, whatever raises. Raises LoadFailed and InputInvalid.
     """
+    check_driver(driver, workers)
     out_dir.mkdir(parents=True, exist_ok=True)
     plan_path = plan.save(out_dir / PLAN_FILE)
     log = out_dir / "driver.log"
