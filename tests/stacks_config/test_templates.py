@@ -132,8 +132,6 @@ def test_numbers_are_parameters(layer: str, templates: Templates) -> None:
 UNBOUND = {
     "application-autoscaling:DescribeScalingActivities",
     "application-autoscaling:DescribeScalingPolicies",
-    "cloudwatch:DescribeAlarmHistory",
-    "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
     "ecr:GetAuthorizationToken",
     "elasticloadbalancing:DescribeTargetHealth",
