@@ -26,8 +26,8 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "P95CpuFloor": (0, 100),
     "StepAdjustment": (1, _ANY),
     "StepCooldownS": (0, 3600),
-    "StepEvaluationPeriods": (1, 30),
-    "StepDatapointsToAlarm": (1, 30),
+    "StepEvaluationPeriods": (1, 5),
+    "StepDatapointsToAlarm": (1, 5),
 }
 """What the lab plays, with the lowest and the highest value."""
 UNPLAYED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def broken_rules(template: dict[str, Any], values: dict[str, str]) -> list[str]:
     return [
         assertion["AssertDescription"]
         for rule in template.get("Rules", {}).values()
-        if holds(rule["RuleCondition"], values)
+        if "RuleCondition" not in rule or holds(rule["RuleCondition"], values)
         for assertion in rule["Assertions"]
         if not holds(assertion["Assert"], values)
     ]
@@ -143,12 +144,29 @@ def test_counts_do_not_contradict_each_other(
 
     scaling, monitoring, balancer = (numbers(x) for x in ("scaling", "monitoring", "balancer"))
     assert int(scaling["MinTasks"]) <= int(scaling["MaxTasks"])
-    assert int(scaling["StepDatapointsToAlarm"]) <= int(scaling["StepEvaluationPeriods"])
-    assert int(monitoring["DatapointsToAlarm"]) <= int(monitoring["EvaluationPeriods"])
-    assert int(balancer["DeploymentAlarmDatapoints"]) <= int(balancer["DeploymentAlarmPeriods"])
     assert int(balancer["HealthCheckTimeoutS"]) < int(balancer["HealthCheckIntervalS"])
     assert balancer["ContainerPort"] == numbers("service")["ContainerPort"]
     assert float(monitoring["P95ThresholdS"]) == float(scaling["P95StepThresholdS"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "datapoints", "periods"),
+    [
+        ("monitoring", "DatapointsToAlarm", "EvaluationPeriods"),
+        ("scaling", "StepDatapointsToAlarm", "StepEvaluationPeriods"),
+        ("balancer", "DeploymentAlarmDatapoints", "DeploymentAlarmPeriods"),
+    ],
+)
+def test_an_alarm_needs_no_more_datapoints_than_it_looks_at(
+    layer: str, datapoints: str, periods: str, templates: Templates
+) -> None:
+    template = templates[layer]
+    most = template["Parameters"][periods]["MaxValue"]
+    assert template["Parameters"][datapoints]["MaxValue"] == most
+    for needed, looked_at in product(range(1, most + 1), repeat=2):
+        given = {datapoints: str(needed), periods: str(looked_at), "StoreShared": "true"}
+        told = broken_rules(template, effective(template, given))
+        assert bool(told) == (needed > looked_at), (needed, looked_at)
 
 
 @pytest.mark.parametrize(
