@@ -18,7 +18,7 @@ from runbook.capacity.curve import CapacityCurve, CountCurve, ModelReport, VoidS
 from runbook.capacity.direct import NEAR, Direct, fit_direct
 from runbook.capacity.measured import LoadTest
 from runbook.capacity.points import curve_points
-from runbook.capacity.queue_bootstrap import MODEL_ERROR, Capacity, bootstrap
+from runbook.capacity.queue_bootstrap import MODEL_ERROR, MOST_RESAMPLES, Capacity, bootstrap
 from runbook.capacity.queue_fit import capacities, model_of, report_of
 from runbook.capacity.queue_model import QueueModel
 from runbook.capacity.remarks import (
@@ -89,7 +89,7 @@ def fit_curve(
         )
         for tasks, some in samples.items()
     }
-    modelled = _modelled(load_test, valid, direct, predict_up_to, confidence, seed)
+    modelled = _modelled(load_test, valid, direct, predict_up_to, confidence, resamples, seed)
     counts = tuple(
         _count_curve(load_test, tasks, samples[tasks], void[tasks], cpu, modelled, found,
                      confidence, seed + tasks)
@@ -140,6 +140,7 @@ def _modelled(
     direct: Mapping[int, Direct],
     predict_up_to: int,
     confidence: float,
+    resamples: int,
     seed: int,
 ) -> _Modelled:
     """The queueing model, and whether it may say anything.
@@ -150,7 +151,8 @@ def _modelled(
     if model is None or model.doubt:
         return _Modelled(model, {}, model.doubt if model else "")
     counts = range(1, max(predict_up_to, *direct) + 1)
-    found = capacities(bootstrap(model, seed=seed), counts, confidence=confidence, seed=seed)
+    resampled = bootstrap(model, resamples=min(resamples, MOST_RESAMPLES), seed=seed)
+    found = capacities(resampled, counts, confidence=confidence, seed=seed)
     against = [
         f"{tasks} task(s): {found[tasks].rate_per_task_rps if tasks in found else 0:.1f} "
         f"requests/s per task, their own steps say {_direct_text(known)}"

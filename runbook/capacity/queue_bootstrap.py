@@ -40,7 +40,8 @@ Floats = NDArray[np.float64]
 HELD_OUT_PCT = (1.7, -6.1, -6.4, -6.0, 19.2)
 MODEL_ERROR = float(np.sqrt(np.mean(np.square(HELD_OUT_PCT)))) / 100.0
 
-_RESAMPLES = 400
+#: Beyond so many, the model's error hides what more of them would tell.
+MOST_RESAMPLES = 400
 #: How far factor, variation and wait are moved to see what depends on them how.
 _STEP_FACTOR, _STEP_CV, _STEP_WAIT_S = 0.06, 0.10, 0.0005
 
@@ -116,14 +117,12 @@ class Bootstrap:
         )
 
 
-def bootstrap(model: QueueModel, *, resamples: int = _RESAMPLES, seed: int = 1) -> Bootstrap:
+def bootstrap(model: QueueModel, *, resamples: int = MOST_RESAMPLES, seed: int = 1) -> Bootstrap:
     """Resample the model's steps and their blocks of time, and fit each resample."""
     rng = np.random.default_rng(seed)
     steps = model.steps
-    base, by_cv, by_wait = (
-        _simulated_blocks(model, cv, wait_s)
-        for cv, wait_s in ((0.0, 0.0), (_STEP_CV, 0.0), (0.0, _STEP_WAIT_S))
-    )
+    by_cv = _slopes(model, cv=_STEP_CV)
+    by_wait = _slopes(model, wait_s=_STEP_WAIT_S)
     slow = [step.by_block(step.latency_ms > model.slo_ms) for step in steps]
     requests = [step.by_block(np.ones(len(step.block))) for step in steps]
     known = extra_waits_s(steps, model.cv, model.share_cores, model.slo_ms)
@@ -144,14 +143,11 @@ def bootstrap(model: QueueModel, *, resamples: int = _RESAMPLES, seed: int = 1) 
             step, weight = steps[number], weights[number]
             total = max(float(requests[number] @ weight), 1.0)
             seen[number] = float(slow[number] @ weight) / total
-            at, with_cv, with_wait = (
-                angles(np.clip(blocks[number] @ weight / total, 0.0, 1.0)).mean(axis=1)
-                for blocks in (base, by_cv, by_wait)
-            )
+            shares = model.slow_blocks[number] @ weight / total
             angle[:, number] = (
-                at
-                + (with_cv - at) * (cv - model.cv) / _STEP_CV
-                + (with_wait - at) * (wait.in_step(step) - model.wait.in_step(step)) / _STEP_WAIT_S
+                angles(np.clip(shares, 0.0, 1.0)).mean(axis=1)
+                + by_cv[number] * (cv - model.cv)
+                + by_wait[number] * (wait.in_step(step) - model.wait.in_step(step))
             )
         z = (angles(seen) - angle) / model.spread
         cost = {
@@ -163,23 +159,17 @@ def bootstrap(model: QueueModel, *, resamples: int = _RESAMPLES, seed: int = 1) 
     return Bootstrap(model, tuple(replicates))
 
 
-def _simulated_blocks(model: QueueModel, cv: float, wait_s: float) -> list[Floats]:
-    """Slow requests by factor, draw and block of each step; `cv`, `wait_s` are added."""
+def _slopes(model: QueueModel, *, cv: float = 0.0, wait_s: float = 0.0) -> list[float]:
+    """How each step's angle (see `angles`) moves with variation or wait, per unit of it."""
+    quota_cores = model.share_cores * model.quota_factor
     made = []
     for step in model.steps:
-        rows = [
-            [
-                step.by_block(times > model.slo_ms)
-                for times in simulated(
-                    step,
-                    model.cv + cv,
-                    model.share_cores * factor,
-                    model.wait.in_step(step) + wait_s,
-                )
-            ]
-            for factor in FACTORS
-        ]
-        made.append(np.array(rows))
+        extra_s = model.wait.in_step(step)
+        at, moved = (
+            angles(np.mean(simulated(step, variance, quota_cores, extra) > model.slo_ms, axis=1))
+            for variance, extra in ((model.cv, extra_s), (model.cv + cv, extra_s + wait_s))
+        )
+        made.append(float(np.mean(moved - at)) / (cv + wait_s))
     return made
 
 

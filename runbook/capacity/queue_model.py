@@ -72,6 +72,10 @@ class ModelStep:
         """The sums over blocks of one value a request that counts, in the last axis."""
         return np.asarray(np.bincount(self.block, values.astype(np.float64), self.blocks))
 
+    def slow_blocks(self, times_ms: Floats, slo_ms: float) -> Floats:
+        """Slow requests by simulation and block."""
+        return np.array([self.by_block(times > slo_ms) for times in times_ms])
+
     @property
     def blocks(self) -> int:
         """How many blocks of time there are."""
@@ -119,7 +123,11 @@ class Residual:
 
 @dataclass(frozen=True)
 class QueueModel:
-    """The fitted model; `cpu_s` by measured task count, see `Task`."""
+    """The fitted model; `cpu_s` by measured task count, see `Task`.
+
+    `spread` is each step's standard deviation; `slow_blocks` has each step's slow requests by
+    factor tried, simulation and block of time.
+    """
 
     quota_factor: float
     cv: float
@@ -131,6 +139,7 @@ class QueueModel:
     residuals: tuple[Residual, ...]
     steps: tuple[ModelStep, ...]
     spread: Floats
+    slow_blocks: tuple[Floats, ...]
 
     @property
     def rms_residual(self) -> float:
@@ -238,6 +247,10 @@ def fit_model(
     return QueueModel(
         best_factor(misfit(z).sum(axis=1)), cv, share_cores, slo_ms, allowed_share, cost, wait,
         residuals, tuple(steps), spread,
+        tuple(
+            np.array([step.slow_blocks(row[index], slo_ms) for row in tried])
+            for index, step in enumerate(steps)
+        ),
     )  # fmt: skip
 
 

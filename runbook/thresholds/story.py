@@ -60,7 +60,9 @@ def _certainty(item: Threshold, curve: CapacityCurve) -> str:
         return "not measured: it is a decision"
     count = _basis(item, curve)
     if count is None:
-        return f"a prediction, no measurement of this task count: {item.evidence.interval}"
+        error = curve.model.error_pct if curve.model else None
+        told = f", with the {error:.0f} % that such predictions were off" if error else ""
+        return f"a prediction, no measurement of this task count: {item.evidence.interval}{told}"
     if count.hi_per_task_rps is None:
         return "safe, but not exact: the SLO was never left, so the service can carry more"
     half = (count.hi_per_task_rps - count.lo_per_task_rps) / 2 / count.c_slo_per_task_rps
@@ -68,8 +70,24 @@ def _certainty(item: Threshold, curve: CapacityCurve) -> str:
     doubts = "".join(f"; {note}" for note in count.notes if note.startswith("weak"))
     return (
         f"{word}: c_SLO is known to within ±{half:.0%} ({count.interval} requests/s with "
-        f"{curve.confidence:.0%} confidence; {count.method}, {count.blocks} blocks of time near "
-        "it), and the lower end is what counts" + "".join(f"; {d}" for d in doubts)
+        f"{curve.confidence:.0%} confidence, {_method(count, curve)}), and the lower end is what "
+        f"counts{doubts}"
+    )
+
+
+def _method(count: CountCurve, curve: CapacityCurve) -> str:
+    """How the interval came about, as it was done for this curve."""
+    drawn = (
+        f"by the {count.method}: steps and the blocks of time within them drawn again and again, "
+        f"{count.blocks} blocks near it"
+    )
+    if curve.model is None or "queueing model" not in count.method:
+        return drawn
+    if curve.model.error_pct is None:
+        return f"by the {count.method}: whole steps drawn again and again"
+    return (
+        f"{drawn}; the model's weight is that of an error of {curve.model.error_pct:.0f} %, which "
+        "it had in predicting task counts that were held back"
     )
 
 

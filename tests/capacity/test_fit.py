@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runbook.capacity import direct
+from runbook.capacity import direct, fit
 from runbook.capacity.curve import CapacityCurve
 from runbook.capacity.fit import fit_curve
 from runbook.capacity.measured import LoadTest
@@ -34,7 +34,7 @@ def test_the_known_capacity_is_found_for_each_task_count(simulate, simulated_ser
 
 def test_the_interval_covers_the_truth_in_most_experiments(simulate, simulated_service) -> None:
     found = [
-        fit_curve(simulate(simulated_service(1), seed=seed), resamples=100, predict_up_to=1).counts[
+        fit_curve(simulate(simulated_service(1), seed=seed), resamples=80, predict_up_to=1).counts[
             0
         ]
         for seed in range(1, 9)
@@ -196,3 +196,68 @@ def test_a_service_that_is_no_such_queue_keeps_the_direct_fit(simulate, simulate
     assert count.method == "logistic fit"
     assert any("queueing model" in note and "not" in note for note in count.notes)
     assert any("CPU throttling does not govern p95" in note for note in count.notes)
+
+
+def _shares(test: LoadTest, told: dict[int, float]) -> LoadTest:
+    """Some steps of a test, each with a share of its requests made slow, spread over all of it."""
+    steps = []
+    for number, share in told.items():
+        step = test.steps[number]
+        path = test.folder / f"share-{number}.npz"
+        raw = test.recording(step)
+        slow = np.arange(len(raw)) % 100 < 100 * share
+        replace(raw, done_s=np.where(slow, raw.intended_s + 0.06, raw.intended_s + 0.004)).save(
+            path
+        )
+        plain = replace(step, trt_p50_ms=None, trt_p95_ms=None, trt_p99_ms=None, cpu_pct=None)
+        steps.append(replace(plain, raw_file=path.name))
+    return replace(test, steps=tuple(steps))
+
+
+def test_slowness_that_does_not_follow_the_load_states_no_capacity(
+    simulate, simulated_service
+) -> None:
+    """9, 8 and 7 % slow at rising rates, then 4 % at the highest: that is no lower bound."""
+    test = simulate(simulated_service(1))
+    falling = _shares(test, {0: 0.09, 1: 0.08, 2: 0.07, 3: 0.04})
+    with pytest.raises(MeasurementVoid, match="does not rise with the rate"):
+        fit_curve(falling, resamples=50, predict_up_to=1)
+
+
+def test_a_lower_bound_ends_at_the_first_rate_that_misses(simulate, simulated_service) -> None:
+    test = simulate(simulated_service(1))
+    blip = _shares(test, {0: 0.0, 1: 0.01, 2: 0.01, 4: 0.06, 5: 0.03})
+    count = fit_curve(blip, resamples=50, predict_up_to=1).count(1)
+    assert count.censored
+    assert count.c_slo_per_task_rps == pytest.approx(test.steps[2].offered_per_task_rps)
+    # Few blocks near it are said of a lower bound, too.
+    assert any("weak interval" in note for note in count.notes)
+
+
+def test_a_model_that_one_count_contradicts_predicts_no_other(
+    simulate, simulated_service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = simulate(simulated_service(1), simulated_service(3))
+    known = fit.fit_direct
+
+    def elsewhere(load_test, tasks, *args, **kwargs):
+        found = known(load_test, tasks, *args, **kwargs)
+        assert found.hi is not None
+        moved = (0.7 * found.rate, 0.7 * found.lo, 0.7 * found.hi)
+        return replace(found, rate=moved[0], lo=moved[1], hi=moved[2]) if tasks == 3 else found
+
+    monkeypatch.setattr(fit, "fit_direct", elsewhere)
+    curve = fit_curve(test, resamples=50, predict_up_to=2)
+    assert curve.model is not None
+    assert "it contradicts the steps with 3 task(s)" in curve.model.doubt
+    assert curve.model.predictions == ()
+    assert {count.method for count in curve.counts} == {"logistic fit"}
+
+
+def test_the_models_error_and_its_source_are_told(simulate, simulated_service) -> None:
+    curve = fit_curve(simulate(simulated_service(1)), resamples=50, predict_up_to=1)
+    assert curve.model is not None
+    assert curve.model.error_pct == pytest.approx(9.9, abs=0.1)
+    (note,) = [note for note in curve.count(1).notes if note.startswith("c_SLO is")]
+    assert "resampled in blocks of time" in note
+    assert "10 % for its own error in predicting held-back task counts" in note

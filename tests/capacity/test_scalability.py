@@ -28,6 +28,28 @@ def test_two_counts_tell_contention_alone_and_one_nothing() -> None:
     assert fit_usl({2: 50.0}) is None
 
 
+def test_each_count_has_its_efficiency_with_an_interval_from_both_ends() -> None:
+    law = fit_usl({1: 50.0, 2: 55.0, 4: 40.0}, {1: (45.0, 55.0), 2: (50.0, 60.0), 4: (36.0, 44.0)})
+    assert law is not None
+    two, four = law.efficiencies
+    assert (two.tasks, two.share) == (2, pytest.approx(1.1))
+    assert four.lo < 40 / 50 < four.hi
+    # Wider than either alone: both counts are uncertain.
+    assert four.hi / four.lo > 44 / 36
+    assert "2 tasks 110% (" in law.sentence()
+
+
+def test_residuals_are_told_or_why_there_are_none() -> None:
+    exact = fit_usl({1: 50.0, 3: 40.0})
+    assert exact is not None
+    assert "2 counts are too few to test the scalability law" in exact.sentence()
+    rising = fit_usl({1: 47.0, 3: 62.0})
+    assert rising is not None
+    assert f"off by {rising.residual_pct:.1f} % at most" in rising.sentence()
+    # A count with a lower bound only has no interval, so no efficiency of its own.
+    assert fit_usl({1: 47.0, 3: 62.0}, {1: (40.0, 50.0)}).efficiencies == ()
+
+
 def test_tasks_that_carry_more_in_company_show_no_contention() -> None:
     law = fit_usl({1: 47.0, 3: 62.0})
     assert law is not None

@@ -166,3 +166,24 @@ def test_the_story_tells_in_words_where_each_number_comes_from(curve: CapacityCu
     assert "95 of 100 requests are answered within 20 ms up to" in came
     assert told["how sure"]["RequestsPerTarget"].startswith("sure: c_SLO is known to within ±6%")
     assert told["how sure"]["MaxTasks"] == "not measured: it is a decision"
+
+
+def test_the_story_tells_how_the_interval_was_made(curve: CapacityCurve) -> None:
+    """Blocks are named where blocks were drawn, and the model's error where it has weight."""
+    drawn = _how_sure(curve)
+    assert "by the logistic fit: steps and the blocks of time within them drawn again" in drawn
+    assert "40 blocks near it" in drawn
+    model = ModelReport(1.0, 0.2, {}, 1.0, "", (), (), error_pct=9.9)
+    counts = tuple(replace(c, method="logistic fit and queueing model") for c in curve.counts)
+    both = _how_sure(replace(curve, counts=counts, model=model))
+    assert "an error of 10 %, which it had in predicting task counts that were held back" in both
+    # A curve of before: its interval was made by drawing whole steps, whatever its blocks.
+    older = tuple(replace(c, method="queueing model") for c in curve.counts)
+    told = _how_sure(replace(curve, counts=older, model=replace(model, error_pct=None)))
+    assert "whole steps drawn" in told
+    assert "blocks" not in told
+
+
+def _how_sure(curve: CapacityCurve) -> str:
+    told = story(curve, recommend(curve, Constraints(), CURRENT)).set_index("threshold")
+    return str(told["how sure"]["RequestsPerTarget"])
