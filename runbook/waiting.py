@@ -13,6 +13,9 @@ from runbook.errors import AwsCallFailed
 
 Answer = TypeVar("Answer")
 
+#: What a call through boto3 ends with when it fails.
+FAULTS = (BotoCoreError, ClientError)
+
 #: What AWS says when it wants to be asked again later.
 _PASSING = frozenset(
     {
@@ -60,12 +63,17 @@ class Waiter:
         for _ in range(self.attempts - 1):
             try:
                 return question()
-            except (BotoCoreError, ClientError, AwsCallFailed) as error:
+            except (*FAULTS, AwsCallFailed) as error:
                 if not passing(error):
                     raise
                 self.sleep(pause_s)
                 pause_s *= 2
         return question()
+
+
+def code(error: Exception) -> str:
+    """AWS's own name of a fault; empty for one that AWS did not answer with."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
 
 
 def passing(error: BaseException | None) -> bool:
@@ -74,5 +82,5 @@ def passing(error: BaseException | None) -> bool:
         error = error.__cause__
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error.response["Error"]["Code"] in _PASSING or status >= 500
+        return code(error) in _PASSING or status >= 500
     return isinstance(error, ConnectionError | HTTPClientError)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runbook.ecs import service, smoke
+from runbook.ecs import revisions, service, smoke
 from runbook.ecs.smoke import Answer
 from runbook.endpoint import endpoint
 from runbook.environment import Environment
 from runbook.errors import EndpointClosed, ServiceFailed, StackFailed
-from runbook.stacks import explain, restore
+from runbook.stacks import explain, restore, rollback, unproven
 from runbook.stacks.following import OnEvent
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.lock import held
+from runbook.stacks.plan import plan_changes
 from runbook.stacks.release import LAYER, Release, roll_out
+from runbook.stacks.restore import Snapshot
 from runbook.stacks.review import Review
 
 #: What is asked of the service when a deployment is done.
@@ -51,7 +53,7 @@ def deliver(
     When a changed service does not run or does not answer as it should, its stack gets its former
     template and parameters back, so the former task definition's content, and its configuration
     file its former text. Nothing is undone because it could not be found out: throttling, expired
-    credentials, no network.
+    credentials, no network. What a run that was killed has not found out, the next one does.
 
     `tell` hears of what is waited for and, when anything was changed, of how to undo it.
 
@@ -59,6 +61,10 @@ def deliver(
     """
     with held(environment, tell=tell):
         before = restore.take(environment, LAYER)
+        changes = review.layer(LAYER)
+        proven = True
+        if before is not None and changes is not None and not changes.empty:
+            proven = unproven.note(environment, before.task_definition)
         done: list[LayerOutcome] = []
         try:
             roll_out(
@@ -74,28 +80,90 @@ def deliver(
             if any(item.changed for item in done):
                 tell(explain.undo_hint(environment.name, done, service_existed=before is not None))
             raise
-        no_service = before is None and release is None
+        updated = any(item.layer == LAYER and item.result == "updated" for item in done)
+        answer = None
+        if before is not None or release is not None:
+            answer = prove(
+                environment,
+                smoke_path,
+                smoke_timeout_s,
+                before=before if updated and proven else None,
+                on_event=on_event,
+                tell=tell,
+            )
+        if any(item.changed for item in done):
+            tell(explain.undo_hint(environment.name, done, service_existed=before is not None))
+    return Delivery(tuple(done), answer)
+
+
+def prove(
+    environment: Environment,
+    path: str = SMOKE_PATH,
+    timeout_s: float = 30.0,
+    *,
+    before: Snapshot | None = None,
+    on_event: OnEvent | None = None,
+    tell: Tell = print,
+) -> Answer | None:
+    """`check` what runs; when it fails, go back and raise StackFailed.
+
+    Back to the stack as it was `before`, else to the version that served before a deployment
+    which died before it was asked. Without either the version stays, and only the error tells.
+    """
+    with held(environment, tell=tell):
         try:
-            answer = None if no_service else check(environment, smoke_path, smoke_timeout_s, tell)
+            answer = check(environment, path, timeout_s, tell)
         except ServiceFailed as error:
-            changed = any(item.layer == LAYER and item.result == "updated" for item in done)
-            if before is None or not changed:
+            if not _went_back(environment, before, error, on_event, tell):
                 raise StackFailed(
                     f"The service of {environment.name} does not work",
                     f"{error.what}: {error.why}",
                     "this deployment brought no other version to go back to; read its tasks' logs",
                 ) from error
-            tell(f"The service does not work ({error.why}): its stack goes back to what it was.")
-            restore.restore(environment, before, on_event=on_event)
-            check(environment, SMOKE_PATH, smoke_timeout_s, tell)
+            try:
+                check(environment, SMOKE_PATH, timeout_s, tell)
+            except ServiceFailed as again:
+                raise StackFailed(
+                    f"The deployment to {environment.name} was undone, and the service fails still",
+                    f"{again.what}: {again.why}; first: {error.why}",
+                    "look for what both versions need, such as the store, and read the tasks' logs",
+                ) from error
+            unproven.forget(environment)
             raise StackFailed(
                 f"The deployment to {environment.name} was undone",
                 f"{error.what}: {error.why}",
                 "the former version serves again; mend the new one",
             ) from error
-        if any(item.changed for item in done):
-            tell(explain.undo_hint(environment.name, done, service_existed=before is not None))
-    return Delivery(tuple(done), answer)
+        unproven.forget(environment)
+        return answer
+
+
+def _went_back(
+    environment: Environment,
+    before: Snapshot | None,
+    error: ServiceFailed,
+    on_event: OnEvent | None,
+    tell: Tell,
+) -> bool:
+    """Whether there was something to go back to."""
+    if before is not None:
+        tell(f"The service does not work ({error.why}): its stack goes back to what it was.")
+        restore.restore(environment, before, on_event=on_event)
+        return True
+    noted = unproven.noted(environment)
+    known = revisions.revisions(environment) if noted else ()
+    former = next((item for item in known if item.arn == noted and not item.current), None)
+    if former is None:
+        return False
+    tell(
+        f"The service does not work ({error.why}), and the run that deployed it had ended before "
+        f"it was asked: back to revision {former.number}."
+    )
+    back = rollback.to_revision(environment, former)
+    back.write(environment)
+    review = plan_changes(environment, [LAYER])
+    outcomes = roll_out(environment, review, back, allowed=review.destructive, on_event=on_event)
+    return any(item.changed for item in outcomes)
 
 
 def check(

@@ -18,14 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from runbook import region
 from runbook.aws import client
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, EnvironmentLocked
 from runbook.guard import require_writable
 from runbook.stacks.owner import Owner, this_process
+from runbook.waiting import FAULTS, code
 
 Tell = Callable[[str], None]
 
@@ -102,15 +101,15 @@ class ParameterLock:
     def free(self) -> None:
         try:
             self._ssm.delete_parameter(Name=self._parameter)
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) != "ParameterNotFound":
+        except FAULTS as error:
+            if code(error) != "ParameterNotFound":
                 raise self._failed(error) from error
 
     def owner(self) -> Owner | None:
         try:
             value = self._ssm.get_parameter(Name=self._parameter)["Parameter"]["Value"]
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) == "ParameterNotFound":
+        except FAULTS as error:
+            if code(error) == "ParameterNotFound":
                 return None
             raise self._failed(error) from error
         return Owner.from_json(value)
@@ -120,8 +119,8 @@ class ParameterLock:
             self._ssm.put_parameter(
                 Name=self._parameter, Value=me.to_json(), Type="String", Overwrite=False
             )
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) != "ParameterAlreadyExists":
+        except FAULTS as error:
+            if code(error) != "ParameterAlreadyExists":
                 raise self._failed(error) from error
             # A create that was answered too late is repeated by the client: it may be ours.
             return self.owner() == me
@@ -214,7 +213,3 @@ def _one_of_this_machine() -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _code(error: Exception) -> str:
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""

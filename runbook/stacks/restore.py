@@ -21,7 +21,10 @@ from runbook.waiting import Waiter
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Template, parameters and tags of a stack, and its configuration file's text."""
+    """Template, parameters and tags of a stack, and its configuration file's text.
+
+    `task_definition` is the ARN of what the service's stack runs.
+    """
 
     name: str
     stack_name: str
@@ -29,6 +32,7 @@ class Snapshot:
     parameters: tuple[tuple[str, str], ...]
     tags: tuple[tuple[str, str], ...]
     configuration: str
+    task_definition: str = ""
 
     def request(self) -> dict[str, Any]:
         """What brings the stack back; secret parameters, which cannot be read, stay."""
@@ -60,6 +64,7 @@ def take(environment: Environment, layer: str) -> Snapshot | None:
         parameters=tuple(found.given.items()),
         tags=tuple(found.tags.items()),
         configuration=config_file(environment, layer).read_text(encoding="utf-8"),
+        task_definition=found.outputs.get("TaskDefinitionArn", ""),
     )
 
 

@@ -1,5 +1,6 @@
 """What a deployment does around applying the change: smoke test, going back, saying how to undo."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from runbook.errors import (
     StackFailed,
 )
 from runbook.stacks import delivery
+from runbook.stacks.diff import LayerDiff
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.release import Release
-from runbook.stacks.review import Review
+from runbook.stacks.review import LayerReview, Review
 
-REVIEW = Review("local", (), "d" * 64)
+SERVICE = LayerReview("service", "shop-local-service", "update", (), LayerDiff("", (), ()))
+REVIEW = Review("local", (SERVICE,), "d" * 64)
 RELEASE = Release("@sha256:ab", None)
 ANSWER = Answer("http://x/products", 200, 3.0, 10)
 NETWORK = LayerOutcome("network", "shop-local-network", "updated", 1)
@@ -31,19 +34,39 @@ class Stage:
     """What `deliver` finds before, what rolling out gives, and what the service answers."""
 
     def __init__(self) -> None:
-        self.before: object | None = object()
+        self.before: object | None = SimpleNamespace(task_definition="td:1")
+        self.noted = ""
+        self.running = 2
         self.done: list[LayerOutcome] = [UPDATED]
         self.error: Exception | None = None
         self.answers: list[Answer | Exception] = [ANSWER]
         self.happened: list[str] = []
         self.told: list[str] = []
 
-    def roll_out(self, *_: Any, on_layer: Any, **__: Any) -> None:
+    def roll_out(self, *_: Any, on_layer: Any = None, **__: Any) -> tuple[LayerOutcome, ...]:
         self.happened.append("roll out")
-        for item in self.done:
+        for item in self.done if on_layer else ():
             on_layer(item)
         if self.error:
             raise self.error
+        return (UPDATED,)
+
+    def note(self, environment: Environment, task_definition: str) -> bool:
+        self.noted = self.noted or task_definition
+        return self.noted == task_definition
+
+    def forget(self, environment: Environment) -> None:
+        self.noted = ""
+
+    def revisions(self, environment: Environment) -> list[Any]:
+        return [
+            SimpleNamespace(number=n, arn=f"td:{n}", current=n == self.running) for n in (2, 1, 0)
+        ]
+
+    def to_revision(self, environment: Environment, revision: Any) -> Any:
+        return SimpleNamespace(
+            write=lambda environment: self.happened.append(f"back to {revision.number}")
+        )
 
     def check(self, *_: Any) -> Answer:
         self.happened.append("ask")
@@ -63,6 +86,12 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage()
     monkeypatch.setattr(delivery, "roll_out", made.roll_out)
     monkeypatch.setattr(delivery, "check", made.check)
+    for name in ("note", "forget"):
+        monkeypatch.setattr(delivery.unproven, name, getattr(made, name))
+    monkeypatch.setattr(delivery.unproven, "noted", lambda environment: made.noted)
+    monkeypatch.setattr(delivery.revisions, "revisions", made.revisions)
+    monkeypatch.setattr(delivery.rollback, "to_revision", made.to_revision)
+    monkeypatch.setattr(delivery, "plan_changes", lambda *_: REVIEW)
     monkeypatch.setattr(delivery.restore, "take", lambda environment, layer: made.before)
     monkeypatch.setattr(
         delivery.restore, "restore", lambda *_, **__: made.happened.append("restore")
@@ -100,6 +129,15 @@ def test_a_version_that_does_not_answer_goes(environment: Environment, stage: St
     with pytest.raises(StackFailed, match="was undone: It is silent: 503"):
         stage.deliver(environment)
     assert stage.happened == ["roll out", "ask", "restore", "ask"]
+    assert stage.noted == ""
+
+
+def test_when_the_former_version_fails_too_both_are_named(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.answers = [ServiceFailed("It is silent", "503", "look"), ServiceFailed("S", "504", "x")]
+    with pytest.raises(StackFailed, match="was undone, and the service fails still: S: 504; first"):
+        stage.deliver(environment)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +154,42 @@ def test_what_could_not_be_found_out_undoes_nothing(
     with pytest.raises(type(unknown), match=unknown.what):
         stage.deliver(environment)
     assert stage.happened == ["roll out", "ask"]
+    assert stage.noted == "td:1", "the next run finds it out"
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is tidied up."""
+
+
+@pytest.mark.parametrize("again", ["the same", "another"])
+def test_what_a_killed_run_did_not_ask_the_next_one_does_and_goes_back(
+    environment: Environment, stage: Stage, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    monkeypatch.setattr(delivery, "check", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        stage.deliver(environment)
+    assert stage.noted == "td:1"
+
+    monkeypatch.setattr(delivery, "check", stage.check)
+    stage.answers = [ServiceFailed("It is silent", "503", "look"), ANSWER]
+    stage.before, stage.happened = SimpleNamespace(task_definition="td:2"), []
+    if again == "the same":
+        stage.done = [LayerOutcome("service", "s", "no_change", 0)]
+    with pytest.raises(StackFailed, match="was undone: It is silent: 503"):
+        stage.deliver(environment)
+    assert stage.happened == ["roll out", "ask", "back to 1", "roll out", "ask"]
+    assert "the run that deployed it had ended before it was asked" in stage.told[-1]
+    assert stage.noted == ""
+
+
+def test_a_version_that_was_proven_stays_when_it_fails_later(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.deliver(environment)
+    stage.answers = [ServiceFailed("It is silent", "503", "look")]
+    with pytest.raises(StackFailed, match="no other version to go back to"):
+        delivery.prove(environment, tell=stage.told.append)
+    assert stage.happened == ["roll out", "ask", "ask"]
 
 
 @pytest.mark.parametrize("why", ["first", "other layer"])
@@ -126,7 +200,7 @@ def test_without_a_version_to_go_back_to_it_says_so(
     if why == "first":
         stage.before = None
     else:
-        stage.done = [NETWORK]
+        stage.done, stage.running = [NETWORK], 1
     with pytest.raises(StackFailed, match="no other version to go back to"):
         stage.deliver(environment)
     assert "restore" not in stage.happened

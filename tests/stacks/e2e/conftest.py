@@ -47,9 +47,19 @@ class Project:
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def kill_when(self, text: str, notebook: str) -> None:
+    def kill_saying(self, text: str, *arguments: str) -> None:
+        """Run a command and kill it as soon as it says `text`."""
+        command = [sys.executable, "-m", "runbook", *arguments]
+        with subprocess.Popen(
+            command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert any(text in line for line in process.stderr), "it ended before"
+            process.send_signal(signal.SIGKILL)
+
+    def kill_when(self, text: str, notebook: str, *options: str) -> None:
         """Run a notebook and kill the run as soon as it has recorded an event with `text`."""
-        command = [sys.executable, "-m", "runbook", "run", notebook]
+        command = [sys.executable, "-m", "runbook", "run", notebook, *options]
         known = set(self.root.glob("runs/local/*/*/events.log"))
         with subprocess.Popen(
             command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

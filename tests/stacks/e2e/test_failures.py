@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from runbook import aws
+from runbook.environment import load_environment
 from runbook.runs import record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -101,6 +103,44 @@ def test_a_run_that_was_killed_is_finished_by_another(project: Any) -> None:
 def test_then_there_is_nothing_to_do(project: Any) -> None:
     again = project.run("run", "10", "--json")
     assert (again.code, json.loads(again.out)["verdict"]) == (0, "no_change"), again.err
+
+
+def test_an_approval_that_was_killed_amid_its_update_is_finished_by_another(project: Any) -> None:
+    project.set("service", "LogLevel", "debug")
+    assert project.run("change", "local", "louder").code == 0
+    project.kill_saying("Service UPDATE_IN_PROGRESS", "approve", "local", "louder")
+    again = project.run("approve", "local", "louder", "--json")
+    assert again.code == 0, again.err
+    assert "Took over the lock of local" in again.err
+    results = {item["layer"]: item["result"] for item in json.loads(again.out)["outcomes"]}
+    assert results["service"] == "no_change", "what the dead run began was waited for"
+    assert running_log_level(project) == "debug"
+    assert project.run("diff", "local").code == 0
+
+
+def test_what_a_killed_run_has_not_asked_the_next_one_asks_and_undoes(project: Any) -> None:
+    before = (project.root / SERVICE).read_text()
+    project.set("service", "LogLevel", "warning")
+    silent = ["-p", "smoke_path=/nothing", "-p"]
+    project.kill_when(
+        "shop-local-service shop-local-service UPDATE_COMPLETE",
+        "10",
+        *silent,
+        "smoke_timeout_s=60",
+    )
+    assert running_log_level(project) == "warning"
+    again = project.run("run", "10", *silent, "smoke_timeout_s=1")
+    assert again.code == 2
+    assert "The deployment to local was undone" in again.err
+    assert running_log_level(project) == "debug"
+    assert project.run("diff", "local", "service").code == 0, "the configuration says it, too"
+    assert project.run("test", "local").code == 0
+    (project.root / SERVICE).write_text(before.replace('"debug"', "info"))
+
+
+def running_log_level(project: Any) -> str:
+    """The parameter that the service's stack was last given."""
+    return aws.parameters(load_environment("local", project.root), "service")["LogLevel"]
 
 
 def test_an_update_that_fails_leaves_the_old_version_serving(project: Any) -> None:
