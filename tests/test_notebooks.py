@@ -53,6 +53,7 @@ def test_the_flow_is_complete() -> None:
         "40_policy_lab",
         "50_apply",
         "60_verify",
+        "70_review",
         "80_addresses",
         "90_rollback",
         "99_teardown",
