@@ -120,7 +120,11 @@ def lab_tune(
     only_60s: bool,
     **given: Any,
 ) -> None:
-    """Search the cheapest policy within the budget on the earlier part, report on the later."""
+    """Search the cheapest policy within the budget on the earlier part, report on the later.
+
+    Exit code 1: on the later part it is not within the budget.
+    """
+    from runbook.lab.builtin import NAMES
     from runbook.lab.floors import hourly
     from runbook.lab.proposal import proposal_text, write_proposal
     from runbook.lab.replay import sweep
@@ -138,6 +142,7 @@ def lab_tune(
         peak_tasks=scene.peak_tasks,
         max_tasks=scene.max_tasks,
         baselines=_policies(scene, _BASELINES),
+        practice=_policies(scene, [name for name in NAMES if name.startswith("cpu-")]),
         current=configured,
         candidates=candidates,
         seeds=scene.seeds,
@@ -161,13 +166,18 @@ def lab_tune(
         if tuning.winner is None
         else {"parameters": tuning.winner.numbers, "policy_lab": tuning.winner.extra},
         "keep": tuning.winner is None,
+        "within_budget": tuning.within_budget,
         "budget_pct": budget_pct,
         "allowed_on_train_pct": tuning.allowed_pct,
+        "surges_on_train_pct": tuning.surges_pct,
+        "practice": tuning.practice,
         "tried": tuning.tried,
         "findings": list(tuning.findings),
         "out": str(out) if out else None,
     }
     emit(data, as_json, lambda: f"{_table(data['policies'])}\n\n{text}")
+    if not tuning.within_budget:
+        raise click.exceptions.Exit(1)
 
 
 @dataclass(frozen=True)

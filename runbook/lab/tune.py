@@ -1,4 +1,4 @@
-"""The search for the policy with the fewest task-hours that stays within the violation budget.
+"""The choice of the policy with the fewest task-hours that stays within the violation budget.
 
 The safety rule (AUTOSCALING.md, protocol 6): the budget did not transfer to unseen traffic when
 it was spent in full on the traffic at hand. So a policy must keep *half* the budget on the train
@@ -8,76 +8,54 @@ looked at while searching; it only reports.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runbook.errors import InputInvalid
 from runbook.lab.floors import hourly
 from runbook.lab.history import History
 from runbook.lab.outcome import Outcome
 from runbook.lab.policy import Policy
-from runbook.lab.policy_file import policy_of
-from runbook.lab.replay import play, replay
+from runbook.lab.replay import replay
+from runbook.lab.search import Candidate, Search, Trial
 from runbook.lab.service import ServiceModel
 
 SAFETY_SHARE = 0.5
-_ROUNDS = 5
-_PARENTS = 12
+WORTH_PCT = 1.0
+"""Task-hours that a change of the configured policy must save at least, percent."""
 _SHORTEST_TRAIN_S = 86_400
-_RUNG_PCT, _MOST_STEPS = 4, 20
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    # Percent of the CPU at c_SLO.
-    "cpu_share": (55, 60, 65, 70, 74, 78, 80, 82, 84, 86, 88, 90, 92, 95, 98, 100),
-    "cpu_period_s": (20, 20, 20, 60),
-    "out_s": (0, 20, 40, 60, 120),
-    "in_s": (0, 60, 120, 300, 600),
-    "min_tasks": (1, 2, 3, 4),
-    # A ladder of steps on one datapoint: its first rung in CPU percent above the target, and how
-    # many times the tasks that would bring CPU back to the target each rung adds.
-    "first_rung": (None, 1, 1, 2, 2, 4, 6, 8),
-    "gain": (1.0, 1.3, 1.6, 2.0, 2.5),
-    "step_cooldown_s": (0, 20, 40, 60),
-    "forecast_share": (None, None, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
-    "buffer_s": (300, 600, 900, 1800),
-}
-
-Genes = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A policy of the search, with what it takes to write it down, and how it did on train.
-
-    `train_violating_pct` is with the lower capacity bound, `train_task_hours` with the measured.
-    """
-
-    numbers: Mapping[str, Any]
-    extra: Mapping[str, Any]
-    policy: Policy
-    train_violating_pct: float
-    train_task_hours: float
+_FEWEST_DAYS, _RESAMPLES, _TAIL_PCT = 3, 1000, 5.0
 
 
 @dataclass(frozen=True)
 class Tuning:
     """The result. `winner` is None when what is configured should be kept.
 
-    `outcomes` are on the later, unseen window: the winner (or what is kept) first, then the
-    baselines; `train` are the same on the train window. All with the measured capacity.
+    `allowed_pct` is what a policy might violate on train with the lower capacity: half the
+    budget, and `surges_pct`, which is 0 unless even the calmest policy breaks that. `outcomes`
+    are on the later, unseen window: the winner (or what is kept) first, then the baselines;
+    `train` are the same on the train window. All with the measured capacity. `practice` names
+    the row that is the best of today's practice; None where none of it keeps the budget on train.
     """
 
     winner: Candidate | None
     budget_pct: float
     allowed_pct: float
+    surges_pct: float
     tried: int
     within: int
     outcomes: tuple[Outcome, ...]
     train: tuple[Outcome, ...]
+    practice: str | None
     findings: tuple[str, ...]
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the first policy keeps the budget on the later window."""
+        return self.outcomes[0].violating_requests_pct <= self.budget_pct
 
 
 def tune(
@@ -89,6 +67,7 @@ def tune(
     peak_tasks: int,
     max_tasks: int,
     baselines: Sequence[Policy] = (),
+    practice: Sequence[Policy] = (),
     current: Policy | None = None,
     candidates: int = 200,
     seeds: int = 3,
@@ -96,10 +75,12 @@ def tune(
 ) -> Tuning:
     """Search on the train window, report on the later one.
 
-    `lower` is the service with the lower capacity bounds. `current` is what is configured: it is
-    kept unless the winner needs fewer task-hours on train or current breaks the budget there.
-    Without `high_resolution` only 60 s metrics are searched. Raises InputInvalid when either
-    window is too short to learn from or to report on.
+    `lower` is the service with the lower capacity bounds. Of `practice` the cheapest policy that
+    keeps the whole budget on train with the measured capacity, as people choose today, is
+    reported beside the `baselines`. `current` is what is configured: it is kept
+    unless it breaks the rule on train or the winner saves `WORTH_PCT` there, surely. Without
+    `high_resolution` only 60 s metrics are searched. Raises InputInvalid when either window is
+    too short to learn from or to report on.
     """
     train, test = history.train_part, history.test_part
     if train.seconds < _SHORTEST_TRAIN_S or test.seconds < _SHORTEST_TRAIN_S:
@@ -108,203 +89,108 @@ def tune(
             f"{train.days:.1f} days to learn from, {test.days:.1f} later days to report on",
             "give a history of two days or more",
         )
-    search = _Search(train, service, lower, peak_tasks, max_tasks, high_resolution)
+    search = Search(
+        train,
+        service,
+        lower,
+        limit_pct=SAFETY_SHARE * budget_pct,
+        peak_tasks=peak_tasks,
+        max_tasks=max_tasks,
+        high_resolution=high_resolution,
+    )
     search.run(candidates)
-    calmest = min(item.train_violating_pct for item in search.found)
-    allowed = SAFETY_SHARE * budget_pct
+    allowed = search.allowed_pct
+    surges = allowed - SAFETY_SHARE * budget_pct
     findings = []
-    if calmest > allowed:
+    if surges:
         findings.append(
-            f"no policy searched keeps {allowed:g} % on the train window with the lower capacity"
-            f" bound: the calmest has {calmest:.2f} %, from surges faster than any reaction;"
-            f" so {calmest + allowed:.2f} % is allowed there"
+            f"no policy searched keeps {SAFETY_SHARE * budget_pct:g} % on the train window with"
+            f" the lower capacity bound: the calmest has {surges:.2f} %, from surges faster than"
+            f" any reaction; so {allowed:.2f} % is allowed there"
         )
-        allowed += calmest
-    within = [item for item in search.found if item.train_violating_pct <= allowed]
-    best = min(within, key=lambda item: item.train_task_hours)
-    keep = _kept(search, best, current, allowed, findings)
-    if keep and current is not None:
-        shown = [current, *(item for item in baselines if item != current)]
-    else:
-        shown = [best.policy, *baselines]
+    within = [item for item in search.found if item.trial.violating_pct <= allowed]
+    best = min(within, key=lambda item: item.trial.task_hours)
+    usual = _usual(practice, train, service, budget_pct + surges)
+    keep = False
+    if current is not None:
+        keep, why = _kept(search.judge([current])[0], best.trial, allowed, len(search.found))
+        findings.append(why)
+    first = current if keep and current is not None else best.policy
+    shown = list(dict.fromkeys([first, *baselines, *([usual] if usual else [])]))
     learned = hourly(train)
     outcomes = replay(shown, test, service, seeds=seeds, learned=learned)
     trained = replay(shown, train, service, seeds=1)
-    findings += _findings(outcomes, budget_pct)
+    findings += _findings(outcomes, budget_pct, usual.name if usual else None)
+    if outcomes[0].violating_requests_pct > budget_pct:
+        calm = replay([search.calmest.policy], test, service, seeds=1, learned=learned)[0]
+        findings.append(_why_not(calm, budget_pct))
     return Tuning(
         None if keep else best,
         budget_pct,
         allowed,
+        surges,
         len(search.found),
         len(within),
         tuple(outcomes),
         tuple(trained),
+        usual.name if usual else None,
         tuple(findings),
     )
 
 
-class _Search:
-    """Random candidates first, then neighbours of the best ones so far."""
-
-    def __init__(
-        self,
-        train: History,
-        service: ServiceModel,
-        lower: ServiceModel,
-        peak_tasks: int,
-        max_tasks: int,
-        high_resolution: bool,
-    ) -> None:
-        self._train, self._service, self._lower = train, service, lower
-        self._peak, self._max = peak_tasks, max_tasks
-        self._choices = dict(_CHOICES)
-        if not high_resolution:
-            self._choices |= {"cpu_period_s": (60,), "first_rung": (None,)}
-        self._generator = np.random.default_rng(7)
-        self._seen: dict[str, tuple[Genes, Candidate]] = {}
-
-    @property
-    def found(self) -> list[Candidate]:
-        """Every candidate played."""
-        return [candidate for _, candidate in self._seen.values()]
-
-    def run(self, candidates: int) -> None:
-        """Play about `candidates` policies."""
-        first = candidates // 2
-        self._play([self._random() for _ in range(first)])
-        for _ in range(_ROUNDS):
-            parents = self._parents()
-            self._play(
-                [
-                    self._neighbour(parents[index % len(parents)])
-                    for index in range((candidates - first) // _ROUNDS)
-                ]
-            )
-
-    def judge(self, policies: Sequence[Policy]) -> list[tuple[float, float]]:
-        """Violating percent with the lower bound, task-hours with the measured capacity."""
-        found = []
-        cautious = play(policies, self._train, self._lower, seeds=(0,))
-        measured = play(policies, self._train, self._service, seeds=(0,))
-        for low, middle in zip(cautious, measured, strict=True):
-            total = low.account.sum(axis=(0, 1))
-            hours = float(middle.account[:, :, 3].sum() / 3600.0)
-            found.append((float(100.0 * total[1] / max(total[0], 1e-12)), hours))
-        return found
-
-    def _random(self) -> Genes:
-        return {name: self._pick(values) for name, values in self._choices.items()}
-
-    def _pick(self, values: tuple[Any, ...]) -> Any:
-        return values[int(self._generator.integers(len(values)))]
-
-    def _neighbour(self, genes: Genes) -> Genes:
-        changed = dict(genes)
-        for name in self._generator.choice(list(self._choices), 2, replace=False):
-            values = self._choices[str(name)]
-            near = values.index(genes[str(name)]) + int(self._generator.integers(-2, 3))
-            changed[str(name)] = values[min(max(near, 0), len(values) - 1)]
-        return changed
-
-    def _parents(self) -> list[Genes]:
-        """The cheapest of those whose violations are among the lowest allowed so far."""
-        calmest = min(item.train_violating_pct for item in self.found)
-        edge = max(0.25, calmest + 0.25)
-        ranked = sorted(
-            self._seen.values(),
-            key=lambda pair: (
-                max(0.0, pair[1].train_violating_pct - edge),
-                pair[1].train_task_hours,
-            ),
-        )
-        return [genes for genes, _ in ranked[:_PARENTS]]
-
-    def _play(self, many: list[Genes]) -> None:
-        fresh = {}
-        for genes in many:
-            numbers, extra = self._written(genes)
-            key = repr((numbers, extra))
-            if key not in self._seen:
-                fresh[key] = (
-                    genes,
-                    numbers,
-                    extra,
-                    policy_of("tuned", numbers, extra, self._service),
-                )
-        judged = self.judge([item[3] for item in fresh.values()])
-        for (key, (genes, numbers, extra, policy)), (violating, hours) in zip(
-            fresh.items(), judged, strict=True
-        ):
-            self._seen[key] = genes, Candidate(numbers, extra, policy, violating, hours)
-
-    def _written(self, genes: Genes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The genes as scaling.yaml has them."""
-        full = self._service.cpu_pct_at_c_slo(self._peak)
-        target = max(1, round(full * genes["cpu_share"] / 100.0))
-        numbers: dict[str, Any] = {
-            "MinTasks": genes["min_tasks"],
-            "MaxTasks": max(self._max, genes["min_tasks"]),
-            "CpuTarget": target,
-            "EcsMetricPeriodS": genes["cpu_period_s"],
-            "ScaleOutCooldownS": genes["out_s"],
-            "ScaleInCooldownS": genes["in_s"],
-        }
-        extra: dict[str, Any] = {}
-        if genes["first_rung"] is not None and genes["cpu_period_s"] == 20:
-            extra["cpu_steps"] = {
-                "period_s": 20,
-                "periods": 1,
-                "cooldown_s": genes["step_cooldown_s"],
-                "steps": _ladder(target, target + genes["first_rung"], genes["gain"]),
-            }
-        if genes["forecast_share"] is not None:
-            extra["predictive"] = {
-                "utilisation": genes["forecast_share"],
-                "buffer_s": genes["buffer_s"],
-            }
-        return numbers, extra
+def _usual(
+    practice: Sequence[Policy], train: History, service: ServiceModel, most_pct: float
+) -> Policy | None:
+    """The cheapest policy on train with at most so many violating requests."""
+    outcomes = replay(practice, train, service, seeds=1) if practice else []
+    fit = [
+        (item.task_hours, at)
+        for at, item in enumerate(outcomes)
+        if item.violating_requests_pct <= most_pct
+    ]
+    return practice[min(fit)[1]] if fit else None
 
 
-def _ladder(target_pct: int, first_pct: int, gain: float) -> list[list[int]]:
-    """Steps [above CPU percent, add percent]: what target tracking would add, without its wait.
-
-    Target tracking adds in proportion to the metric, but only after three datapoints; a ladder of
-    steps does so after one. AWS allows 20 steps a policy.
-    """
-    return [
-        [at, max(1, math.ceil(100.0 * gain * (at + _RUNG_PCT / 2 - target_pct) / target_pct))]
-        for at in range(min(first_pct, 98), 100, _RUNG_PCT)
-    ][:_MOST_STEPS]
-
-
-def _kept(
-    search: _Search,
-    best: Candidate,
-    current: Policy | None,
-    allowed: float,
-    findings: list[str],
-) -> bool:
+def _kept(current: Trial, best: Trial, allowed: float, tried: int) -> tuple[bool, str]:
     """Whether the configured policy stays, and the finding about it."""
-    if current is None:
-        return False
-    violating, hours = search.judge([current])[0]
-    if violating > allowed:
-        findings.append(
-            f"what is configured has {violating:.2f} % of requests in violating minutes on the"
-            f" train window, more than the {allowed:.2f} % allowed there"
+    if current.violating_pct > allowed:
+        return False, (
+            f"what is configured has {current.violating_pct:.2f} % of requests in violating minutes"
+            f" on the train window, more than the {allowed:.2f} % allowed there"
         )
-        return False
-    if hours <= best.train_task_hours:
-        findings.append(
-            f"keep what you have: it keeps {violating:.2f} % on the train window, and of"
-            f" {len(search.found)} policies tried none within {allowed:.2f} % needs fewer than its"
-            f" {hours:.0f} task-hours"
+    saved, sure = _saving_pct(current.task_hours_by_day, best.task_hours_by_day)
+    if sure < WORTH_PCT:
+        return True, (
+            f"keep what you have: it keeps {current.violating_pct:.2f} % on the train window, and"
+            f" the best of {tried} policies tried within {allowed:.2f} % needs {saved:.1f} % fewer"
+            f" than its {current.task_hours:.0f} task-hours there ({sure:.1f} % at least, over"
+            f" days): a change must save {WORTH_PCT:g} %"
         )
-        return True
-    return False
+    return False, (
+        f"the change saves {saved:.1f} % of the task-hours on the train window"
+        f" ({sure:.1f} % at least, over days)"
+    )
 
 
-def _findings(outcomes: Sequence[Outcome], budget_pct: float) -> list[str]:
+def _saving_pct(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
+    """What the new policy saves of the old one's task-hours by day: altogether, and at least.
+
+    At least: with 95 %, from resampling the days of both together; with under three days the
+    saving itself.
+    """
+
+    def saved(was: NDArray[np.float64], becomes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(100.0 * (1.0 - becomes / np.maximum(was, 1e-12)))
+
+    total = float(saved(old.sum(), new.sum()))
+    if len(old) < _FEWEST_DAYS:
+        return total, total
+    days = np.random.default_rng(0).integers(0, len(old), (_RESAMPLES, len(old)))
+    resampled = saved(old[days].sum(axis=1), new[days].sum(axis=1))
+    return total, float(np.percentile(resampled, _TAIL_PCT))
+
+
+def _findings(outcomes: Sequence[Outcome], budget_pct: float, practice: str | None) -> list[str]:
     """What the later window says, against the budget and each baseline."""
     tuned = outcomes[0]
     fits = "within" if tuned.violating_requests_pct <= budget_pct else "NOT within"
@@ -315,9 +201,21 @@ def _findings(outcomes: Sequence[Outcome], budget_pct: float) -> list[str]:
     ]
     for other in outcomes[1:]:
         change = 100.0 * (tuned.task_hours / other.task_hours - 1.0)
+        best = ", the best of today's practice," if other.name == practice else ""
         found.append(
-            f"against {other.name}: {change:+.0f} % task-hours,"
+            f"against {other.name}{best}: {change:+.0f} % task-hours,"
             f" {tuned.violating_requests_pct:.2f} % instead of"
             f" {other.violating_requests_pct:.2f} % violating"
         )
     return found
+
+
+def _why_not(calm: Outcome, budget_pct: float) -> str:
+    """Whether a calmer policy would have kept the budget on the later window."""
+    had = (
+        f"the calmest policy on train has {calm.violating_requests_pct:.2f} % on the later window,"
+        f" at {calm.over_oracle:.2f} times the oracle's task-hours"
+    )
+    if calm.violating_requests_pct > budget_pct:
+        return f"{had}: its surges are faster than any reaction, announce them by a schedule"
+    return f"{had}: learn from more days, or give a smaller budget"

@@ -198,3 +198,19 @@ def test_a_history_of_cloudwatch_is_kept_and_taken_as_it_is(tmp_path, monkeypatc
         str(tmp_path / "all.png"),
     )
     assert (tmp_path / "all.history.csv").read_text() == kept.read_text()
+
+
+def test_a_policy_not_within_the_budget_later_ends_with_exit_code_1(tmp_path: Path):
+    rows = ["timestamp,requests"]
+    for minute in range(6 * 1440):
+        surge = 10 if minute >= 3 * 1440 and minute % 60 < 3 else 1
+        day, hour = 1 + minute // 1440, minute // 60 % 24
+        rows.append(f"2026-05-{day:02d} {hour:02d}:{minute % 60:02d},{3000 * surge}")
+    path = tmp_path / "surges.csv"
+    path.write_text("\n".join(rows))
+    options = ["--history", str(path), *BASE[2:], "--candidates", "20", "--json"]
+    result = CliRunner().invoke(cli, ["lab", "tune", *options], catch_exceptions=False)
+    assert result.exit_code == 1
+    data = json.loads(result.stdout)
+    assert data["within_budget"] is False
+    assert data["policies"][0]["violating_requests_pct"] > data["budget_pct"]

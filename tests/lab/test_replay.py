@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from runbook.errors import InputInvalid
 from runbook.lab.builtin import NAMES, builtin
 from runbook.lab.floors import bounds_over_time, forecast, forecast_floor
 from runbook.lab.history import History
 from runbook.lab.policy import Policy, Predictive
 from runbook.lab.replay import replay, sweep
 from runbook.lab.service import ServiceModel
-from runbook.lab.tune import tune
 from runbook.scaling.decision import ScalableTarget
 from runbook.scaling.predictive import PredictivePolicy, apply_forecast, forecast_tasks
 
@@ -90,48 +88,3 @@ def test_a_sweep_moves_every_unknown(days: History, service: ServiceModel):
     rows = sweep(named(service, "cpu-70-60s"), days, service)[0]
     assert {name.split("=")[0] for name in rows} >= {"scale_out_base", "publish_60_s", "start_s"}
     assert rows["publish_60_s=60.0"] != rows["publish_60_s=180.0"]
-
-
-def test_tuning_keeps_the_budget_on_later_traffic(days: History, service: ServiceModel):
-    found = tune(
-        days,
-        service,
-        service,
-        budget_pct=0.5,
-        peak_tasks=10,
-        max_tasks=100,
-        baselines=named(service, "cpu-50-60s"),
-        candidates=40,
-        seeds=1,
-    )
-    assert found.winner is not None
-    tuned, usual = found.outcomes
-    assert found.winner.train_violating_pct <= 0.25
-    assert tuned.violating_requests_pct <= 0.5
-    assert tuned.task_hours < 0.8 * usual.task_hours
-    assert found.tried >= 25
-
-
-def test_what_is_configured_stays_if_it_is_best(days: History, service: ServiceModel):
-    best = tune(
-        days, service, service, budget_pct=0.5, peak_tasks=10, max_tasks=100, candidates=40, seeds=1
-    ).winner
-    assert best is not None
-    again = tune(
-        days,
-        service,
-        service,
-        budget_pct=0.5,
-        peak_tasks=10,
-        max_tasks=100,
-        current=best.policy,
-        candidates=40,
-        seeds=1,
-    )
-    assert again.winner is None
-    assert any("keep what you have" in finding for finding in again.findings)
-
-
-def test_a_day_is_too_short_to_tune_on(days: History, service: ServiceModel):
-    with pytest.raises(InputInvalid, match="too short"):
-        tune(days.part(0, 1440), service, service, budget_pct=0.5, peak_tasks=10, max_tasks=100)
