@@ -15,6 +15,7 @@ from runbook.thresholds.recommendation import (
     diff,
     recommend,
 )
+from runbook.thresholds.sources import with_sources
 from runbook.thresholds.story import story
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "recommend",
     "scaling_file",
     "story",
+    "with_sources",
     "write_back",
 ]

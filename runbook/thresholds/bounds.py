@@ -23,8 +23,9 @@ class Constraints:
     `memory_per_task_mib` one's; `subnet_addresses` are free in the tasks' subnets (one a task);
     `vcpu_quota` is the account's for Fargate. `expected_peak_rps` is a total rate.
     The load may grow by `growth_pct_per_period` percent in each metric period, and it takes
-    `reaction_periods` of them from crossing a target to answering tasks; with `startup_s`, the
-    seconds from asking for a task to its first answer, they follow from that.
+    `reaction_periods` of them from crossing a target to answering tasks, or more where
+    `startup_s`, the seconds from asking for a task to its first answer, says so. Bounds named in
+    `read` were found, not asked for: they lower MaxTasks and never raise it.
     """
 
     min_tasks: int = 1
@@ -39,12 +40,14 @@ class Constraints:
     memory_per_task_mib: int = 512
     subnet_addresses: int | None = None
     vcpu_quota: float | None = None
+    read: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         bad = [
             name
             for name, value in asdict(self).items()
             if value is not None
+            and name != "read"
             and (not math.isfinite(value) or value < 0 or (value == 0 and name.startswith("max")))
         ]
         if bad or (self.max_tasks is not None and self.max_tasks < self.min_tasks):
@@ -58,7 +61,7 @@ class Constraints:
         """Metric periods from crossing a target to answering tasks."""
         if self.startup_s is None:
             return self.reaction_periods
-        return _ALARM_PERIODS + self.startup_s / period_s
+        return max(self.reaction_periods, _ALARM_PERIODS + self.startup_s / period_s)
 
     def headroom(self, period_s: int) -> float:
         """The share of the capacity to aim at, so that growth while reacting still fits."""
@@ -67,10 +70,11 @@ class Constraints:
 
 @dataclass(frozen=True)
 class Bound:
-    """At most so many tasks, and why."""
+    """At most so many tasks, and why; `asked` for, or found."""
 
     tasks: int
     why: str
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,31 +92,36 @@ def bounds(constraints: Constraints, task_cpu: int) -> tuple[Bound, ...]:
     found = []
     if constraints.max_tasks is not None:
         found.append(Bound(constraints.max_tasks, "the bound asked for"))
-    for whole, each, what in (
+    for name, whole, each, what in (
         (
+            "database_connections",
             constraints.database_connections,
             constraints.connections_per_task,
             f"{constraints.database_connections} database connections, "
             f"{constraints.connections_per_task} a task",
         ),
         (
+            "memory_mib",
             constraints.memory_mib,
             constraints.memory_per_task_mib,
             f"{constraints.memory_mib} MiB of memory, {constraints.memory_per_task_mib} a task",
         ),
         (
+            "subnet_addresses",
             constraints.subnet_addresses,
             1,
             f"{constraints.subnet_addresses} free subnet addresses, one a task",
         ),
         (
+            "vcpu_quota",
             constraints.vcpu_quota,
             task_cpu / 1024.0,
             f"the account's quota of {constraints.vcpu_quota} vCPU, {task_cpu / 1024:g} a task",
         ),
     ):
         if whole is not None and each > 0:
-            found.append(Bound(int(whole / (each * twice)), f"{what}, twice during a deployment"))
+            why = f"{what}, twice during a deployment"
+            found.append(Bound(int(whole / (each * twice)), why, name not in constraints.read))
     return tuple(sorted(found, key=lambda bound: bound.tasks))
 
 
@@ -136,12 +145,16 @@ def maximum(
         f"MaxTasks would be bounded to {bound.tasks} by: {bound.why}" for bound in known[1:]
     )
     if constraints.expected_peak_rps is None:
-        if tightest is not None:
+        configured = max(
+            int(current.get("MaxTasks", constraints.min_tasks)), constraints.min_tasks, 1
+        )
+        asked = any(bound.asked for bound in known)
+        if tightest is not None and (asked or tightest.tasks < configured):
             return Maximum(tightest.tasks, tightest.why, others)
-        configured = int(current.get("MaxTasks", constraints.min_tasks))
         return Maximum(
-            max(configured, constraints.min_tasks, 1),
+            configured,
             "kept as configured: no peak and no bound were given",
+            tuple(f"{bound.tasks} tasks would fit: {bound.why}" for bound in known),
         )
     needed = max(
         math.ceil(constraints.expected_peak_rps / rate_per_task_rps), constraints.min_tasks, 1

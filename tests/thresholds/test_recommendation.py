@@ -115,6 +115,19 @@ def test_memory_addresses_and_quota_bound_the_maximum(
     ) - (words == "quota of 6 vCPU, 0.25 a task")
 
 
+def test_what_was_only_read_lowers_the_maximum_and_never_raises_it(curve: CapacityCurve) -> None:
+    read = frozenset({"subnet_addresses", "vcpu_quota"})
+    roomy = Constraints(subnet_addresses=250, vcpu_quota=60, read=read)
+    found = recommend(curve, roomy, CURRENT)
+    assert found.values()["MaxTasks"] == 4
+    assert any("125 tasks would fit: 250 free subnet addresses" in f for f in found.findings)
+    # With the database's connections asked for, too, those decide as before.
+    asked = replace(roomy, database_connections=100)
+    assert recommend(curve, asked, CURRENT).values()["MaxTasks"] == 10
+    tight = Constraints(subnet_addresses=6, read=read)
+    assert recommend(curve, tight, CURRENT).values()["MaxTasks"] == 3
+
+
 def test_a_bound_below_the_minimum_is_refused(curve: CapacityCurve) -> None:
     with pytest.raises(InputInvalid, match="only 0 can: 8 database connections"):
         recommend(curve, Constraints(database_connections=8), CURRENT)
