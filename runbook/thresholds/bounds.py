@@ -12,6 +12,8 @@ from runbook.errors import InputInvalid
 DEPLOYMENT_FACTOR = 2
 #: From the load's crossing of a target to the alarm: three datapoints.
 _ALARM_PERIODS = 3.0
+#: What a task needs when nobody says: database connections, and MiB of memory.
+_POOL, _MEMORY_MIB = 5, 512
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class Constraints:
     min_tasks: int = 1
     max_tasks: int | None = None
     database_connections: int | None = None
-    connections_per_task: int = 5
+    connections_per_task: int | None = None
     expected_peak_rps: float | None = None
     growth_pct_per_period: float = 5.0
     reaction_periods: float = 4.0
     startup_s: float | None = None
     memory_mib: int | None = None
-    memory_per_task_mib: int = 512
+    memory_per_task_mib: int | None = None
     subnet_addresses: int | None = None
     vcpu_quota: float | None = None
     read: frozenset[str] = frozenset()
@@ -89,6 +91,8 @@ class Maximum:
 def bounds(constraints: Constraints, task_cpu: int) -> tuple[Bound, ...]:
     """Every bound that is known, the tightest first; `task_cpu` in ECS units."""
     twice = DEPLOYMENT_FACTOR
+    pool = constraints.connections_per_task or _POOL
+    memory_mib = constraints.memory_per_task_mib or _MEMORY_MIB
     found = []
     if constraints.max_tasks is not None:
         found.append(Bound(constraints.max_tasks, "the bound asked for"))
@@ -96,15 +100,14 @@ def bounds(constraints: Constraints, task_cpu: int) -> tuple[Bound, ...]:
         (
             "database_connections",
             constraints.database_connections,
-            constraints.connections_per_task,
-            f"{constraints.database_connections} database connections, "
-            f"{constraints.connections_per_task} a task",
+            pool,
+            f"{constraints.database_connections} database connections, {pool} a task",
         ),
         (
             "memory_mib",
             constraints.memory_mib,
-            constraints.memory_per_task_mib,
-            f"{constraints.memory_mib} MiB of memory, {constraints.memory_per_task_mib} a task",
+            memory_mib,
+            f"{constraints.memory_mib} MiB of memory, {memory_mib} a task",
         ),
         (
             "subnet_addresses",
@@ -119,7 +122,7 @@ def bounds(constraints: Constraints, task_cpu: int) -> tuple[Bound, ...]:
             f"the account's quota of {constraints.vcpu_quota} vCPU, {task_cpu / 1024:g} a task",
         ),
     ):
-        if whole is not None and each > 0:
+        if whole is not None:
             why = f"{what}, twice during a deployment"
             found.append(Bound(int(whole / (each * twice)), why, name not in constraints.read))
     return tuple(sorted(found, key=lambda bound: bound.tasks))

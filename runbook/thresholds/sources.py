@@ -15,6 +15,10 @@ from runbook.thresholds.bounds import Constraints
 
 #: Service Quotas knows the account's vCPU for Fargate by this name.
 _QUOTA_NAME = "Fargate On-Demand vCPU resource count"
+#: The constraints that can be read.
+READABLE = (
+    "memory_per_task_mib", "connections_per_task", "startup_s", "subnet_addresses", "vcpu_quota",
+)  # fmt: skip
 
 
 @dataclass
@@ -25,20 +29,18 @@ class Read:
     told: list[str] = field(default_factory=list)
 
 
-def with_sources(
-    constraints: Constraints, given: Mapping[str, float], environment: Environment
-) -> tuple[Constraints, list[str]]:
-    """The constraints with what was given (0: nothing) and, where it was not, what can be read.
+def with_sources(given: Constraints, environment: Environment) -> tuple[Constraints, list[str]]:
+    """The constraints as given and, where they are None, what can be read.
 
     The sentences say where each number comes from; what cannot be read is said and is no error.
     """
     read = read_constraints(environment)
-    asked = {name: value for name, value in given.items() if value}
-    values: dict[str, Any] = {**read.values, **asked}
-    told = [f"{name} {value:g}: given" for name, value in asked.items()]
+    missing = {name: v for name, v in read.values.items() if getattr(given, name) is None}
+    asked = [name for name in READABLE if getattr(given, name) is not None]
+    told = [f"{name} {getattr(given, name):g}: given" for name in asked]
     told += [line for line in read.told if line.split(" ")[0] not in asked]
-    found = frozenset(read.values.keys() - asked.keys())
-    return replace(constraints, **values, read=found), told
+    values: dict[str, Any] = missing
+    return replace(given, **values, read=frozenset(missing)), told
 
 
 def read_constraints(environment: Environment) -> Read:

@@ -107,9 +107,9 @@ def test_a_given_value_comes_first(
     monkeypatch: pytest.MonkeyPatch, environment: Environment
 ) -> None:
     _use(monkeypatch, Cloud())
-    given = {"vcpu_quota": 20.0, "connections_per_task": 0}
-    found, told = with_sources(Constraints(min_tasks=2), given, environment)
+    found, told = with_sources(Constraints(min_tasks=2, vcpu_quota=20.0), environment)
     assert (found.min_tasks, found.vcpu_quota, found.connections_per_task) == (2, 20.0, 4)
+    assert "vcpu_quota" not in found.read
     assert told[0] == "vcpu_quota 20: given"
     assert not any("whatever else the account runs" in line for line in told)
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_said_and_no_error(
     monkeypatch: pytest.MonkeyPatch, environment: Environment
 ) -> None:
     _use(monkeypatch, Cloud("describe_subnets", "get_paginator", "list_tasks"))
-    found, told = with_sources(Constraints(), {}, environment)
+    found, told = with_sources(Constraints(), environment)
     assert found.subnet_addresses is found.vcpu_quota is found.startup_s is None
     assert found.memory_per_task_mib == 1024
     for name in ("subnet_addresses", "vcpu_quota", "startup_s"):
@@ -132,6 +132,6 @@ def test_without_a_deployed_service_nothing_is_read(
         raise StackNotFound("no stack", "never deployed", "deploy it")
 
     monkeypatch.setattr(aws, "outputs", missing)
-    found, told = with_sources(Constraints(), {"startup_s": 40.0}, environment)
+    found, told = with_sources(Constraints(startup_s=40.0), environment)
     assert found.startup_s == 40.0
     assert "never deployed" in told[1]
