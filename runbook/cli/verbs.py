@@ -194,7 +194,7 @@ def unlock(env: str, force: bool, dry_run: bool) -> None:
     if dry_run:
         say("Dry run: the lock stays.")
     elif owner.is_alive is False or force:
-        found.free()
+        found.free(owner)
         say(f"{env} is not locked any more.")
     else:
         raise ApprovalMissing(

@@ -38,8 +38,8 @@ class Lock(Protocol):
         Raises EnvironmentLocked, naming the owner, when another one has it.
         """
 
-    def free(self) -> None:
-        """Give it up."""
+    def free(self, owner: Owner) -> None:
+        """Take it from that owner; somebody else's, who has come since, stays."""
 
     def owner(self) -> Owner | None:
         """Who has it, or had it and died."""
@@ -66,11 +66,14 @@ class FileLock:
         self._descriptor = descriptor
         return dead
 
-    def free(self) -> None:
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+    def free(self, owner: Owner) -> None:
+        if self._descriptor is None:
+            # Only the kernel takes it from somebody who lives: then this raises EnvironmentLocked.
+            self.take(owner)
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+        self._descriptor = None
 
     def owner(self) -> Owner | None:
         try:
@@ -93,12 +96,15 @@ class ParameterLock:
             found = self.owner()
             if found is not None and found.is_alive is not False:
                 raise locked(self._name, found)
-            self.free()
+            if found is not None:
+                self.free(found)
             if not self._create(me):
                 raise locked(self._name, self.owner())
             return found
 
-    def free(self) -> None:
+    def free(self, owner: Owner) -> None:
+        if self.owner() != owner:
+            return
         try:
             self._ssm.delete_parameter(Name=self._parameter)
         except FAULTS as error:
@@ -112,7 +118,7 @@ class ParameterLock:
             if code(error) == "ParameterNotFound":
                 return None
             raise self._failed(error) from error
-        return Owner.from_json(value)
+        return Owner.from_json(value) or Owner.unreadable(value)
 
     def _create(self, me: Owner) -> bool:
         try:
@@ -153,12 +159,16 @@ def lock_of(environment: Environment) -> Lock:
     require_writable(environment)
     if environment.is_local:
         return FileLock(region.state_dir() / "deployment.lock", environment.name)
-    parameter = f"/{environment.project_code}/{environment.name}/deployment-lock"
-    return ParameterLock(client(environment, "ssm"), parameter, environment.name)
+    return ParameterLock(client(environment, "ssm"), parameter(environment), environment.name)
+
+
+def parameter(environment: Environment) -> str:
+    """The lock's name in SSM."""
+    return f"/{environment.project_code}/{environment.name}/deployment-lock"
 
 
 #: What this process holds: a run locks, and so do the steps that it consists of.
-_held: dict[str, tuple[Lock, int]] = {}
+_held: dict[str, tuple[Lock, Owner, int]] = {}
 _guard = threading.RLock()
 
 
@@ -186,22 +196,23 @@ def hold_until_exit(environment: Environment) -> None:
 
 def _enter(environment: Environment, what: str, tell: Tell | None) -> None:
     with _guard:
-        lock, depth = _held.get(environment.name, (None, 0))
-        if lock is None:
-            lock = lock_of(environment)
-            dead = lock.take(this_process(what))
+        if environment.name in _held:
+            lock, me, depth = _held[environment.name]
+        else:
+            lock, me, depth = lock_of(environment), this_process(what), 0
+            dead = lock.take(me)
             if dead is not None and tell is not None:
                 tell(f"Took over the lock of {environment.name} from {dead.describe()}.")
-        _held[environment.name] = (lock, depth + 1)
+        _held[environment.name] = (lock, me, depth + 1)
 
 
 def _leave(name: str) -> None:
     with _guard:
-        lock, depth = _held.pop(name)
+        lock, me, depth = _held.pop(name)
         if depth > 1:
-            _held[name] = (lock, depth - 1)
-            return
-        lock.free()
+            _held[name] = (lock, me, depth - 1)
+        else:
+            lock.free(me)
 
 
 @contextmanager

@@ -58,6 +58,11 @@ class Owner:
             f"since {self.since}; {alive}"
         )
 
+    @classmethod
+    def unreadable(cls, text: str) -> Owner:
+        """Somebody who left a text that says nothing: they may live, wherever they are."""
+        return cls("somebody", "an unknown host", "", 0, 0.0, "an unknown time", repr(text[:80]))
+
     def to_json(self) -> str:
         """As it is kept."""
         return json.dumps(asdict(self), sort_keys=True)

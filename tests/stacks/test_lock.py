@@ -82,9 +82,16 @@ def test_a_file_is_freed_by_the_kernel_and_names_who_died(tmp_path: Path) -> Non
     assert one.take(this_process("first")) == gone
     with pytest.raises(EnvironmentLocked, match=r"local is locked: .*\(first\).*it runs"):
         other.take(this_process("second"))
-    one.free()
-    assert other.take(this_process("second")) is None
-    other.free()
+    with pytest.raises(EnvironmentLocked, match=r"\(first\).*it runs"):
+        other.free(this_process("first"))
+    one.free(this_process("first"))
+    second = this_process("second")
+    assert other.take(second) is None
+    other.free(second)
+
+    path.write_text(gone.to_json())
+    one.free(gone)
+    assert one.owner() is None, "unlocked by hand"
 
 
 def test_a_parameter_is_made_once_and_taken_over_only_from_the_dead() -> None:
@@ -96,8 +103,13 @@ def test_a_parameter_is_made_once_and_taken_over_only_from_the_dead() -> None:
     assert make().take(this_process("first")) is None
     with pytest.raises(EnvironmentLocked, match=r"dev is locked.*\(first\)"):
         make().take(this_process("second"))
-    make().free()
-    make().free()
+    make().free(elsewhere())
+    assert ssm.kept, "somebody else's stays"
+    first = make().owner()
+    assert first is not None
+    make().free(first)
+    make().free(first)
+    assert not ssm.kept
 
     gone = dead()
     ssm.kept["/shop/dev/deployment-lock"] = gone.to_json()
@@ -106,6 +118,51 @@ def test_a_parameter_is_made_once_and_taken_over_only_from_the_dead() -> None:
     ssm.kept["/shop/dev/deployment-lock"] = elsewhere().to_json()
     with pytest.raises(EnvironmentLocked, match=r"on another machine; .*runbook unlock dev"):
         make().take(this_process("third"))
+
+
+def test_an_owner_who_cannot_be_read_may_live() -> None:
+    ssm = Parameters()
+    ssm.kept["/p"] = '{"user": "ann", "from": "a newer version"}'
+    lock = ParameterLock(ssm, "/p", "dev")
+    with pytest.raises(EnvironmentLocked, match=r"somebody@an unknown host.*a newer version"):
+        lock.take(this_process("second"))
+    found = lock.owner()
+    assert found is not None
+    assert found.is_alive is None
+    lock.free(found)
+    assert not ssm.kept, "by force"
+
+
+def test_whose_lock_was_removed_by_force_leaves_the_next_owners(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssm = Parameters()
+    monkeypatch.setattr(lock, "lock_of", lambda environment: ParameterLock(ssm, "/p", "dev"))
+    with held(environment):
+        ssm.kept["/p"] = elsewhere().to_json()
+    assert ssm.kept["/p"] == elsewhere().to_json()
+
+
+def test_plain_sceptre_holds_it_once_and_until_it_exits(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssm = Parameters()
+    at_exit: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(lock, "lock_of", lambda environment: ParameterLock(ssm, "/p", "dev"))
+    monkeypatch.setattr(lock.atexit, "register", lambda *call: at_exit.append(call))
+    lock.hold_until_exit(environment)
+    lock.hold_until_exit(environment)
+    with held(environment):
+        pass
+    assert ssm.kept, "a step of it does not free it"
+    ((leave, name),) = at_exit
+    leave(name)
+    assert not ssm.kept
+
+    with held(environment):
+        lock.hold_until_exit(environment)
+    assert not ssm.kept, "a run frees it itself"
+    assert len(at_exit) == 1
 
 
 def test_a_create_whose_answer_was_lost_still_counts() -> None:
@@ -129,9 +186,9 @@ def test_steps_of_one_run_share_its_lock(environment: Environment) -> None:
             pass
         with pytest.raises(EnvironmentLocked):
             lock.lock_of(environment).take(this_process("second"))
-    other = lock.lock_of(environment)
-    assert other.take(this_process("second")) is None
-    other.free()
+    other, second = lock.lock_of(environment), this_process("second")
+    assert other.take(second) is None
+    other.free(second)
     assert told == []
 
 
