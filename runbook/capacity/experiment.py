@@ -16,7 +16,7 @@ from pathlib import Path
 from runbook.capacity import hold
 from runbook.capacity.crossing import StepBlocks
 from runbook.capacity.measured import FILE_NAME, LoadTest, MeasuredStep, now_utc
-from runbook.capacity.phase import PhaseRunner
+from runbook.capacity.phase import PhaseRunner, Stop
 from runbook.capacity.placement import (
     crossing_estimate,
     rates_to_retry,
@@ -188,17 +188,23 @@ class _Experiment:
         name = f"{self.phases_run:02d}-{tasks}-{phase}"
         seed = self.plan.seed * 1000 + self.phases_run
         found = self.phases.run(name, tasks, phase, rates, seed)
-        if found.stop is not None and found.stop.harm:
-            stop = found.stop
-            self.harm_rps[tasks] = min(harm_rps, stop.rate_rps)
-            self.notes.append(
-                f"{tasks} task(s): stopped at {stop.rate_rps:.0f} requests/s, before harm: "
-                f"{stop.why}; nothing as high was driven again"
-            )
+        if found.stop is not None:
+            self._stopped(tasks, found.stop, any_step=bool(found.steps))
         # A step that was cut short took its time too, and no service makes this go on for ever.
         self.steps_left -= max(len(found.steps), 1)
         self.steps += found.steps
         return found.steps
+
+    def _stopped(self, tasks: int, stop: Stop, *, any_step: bool) -> None:
+        """Tell why a phase ended early, where that is more than a slow step, and heed it."""
+        told = (
+            f"{tasks} task(s): stopped at {stop.rate_rps:.0f} requests/s, before harm: {stop.why}"
+        )
+        if stop.harm:
+            self.harm_rps[tasks] = min(self.harm_rps.get(tasks, math.inf), stop.rate_rps)
+            self.notes.append(f"{told}; nothing as high was driven again")
+        elif not any_step:
+            self.notes.append(told)
 
     # -- the CPU cost of a request, which places the steps
 

@@ -211,7 +211,7 @@ class Watch:
     stop: Stop | None = None
     slow_steps: int = 0
     # At the beginning of the step that is being driven: requests sent and failed until then.
-    _step: int = -1
+    _step: int = 0
     _sent_before: int = 0
     _failed_before: int = 0
     _answered: int = 0
@@ -240,21 +240,23 @@ class Watch:
         most = min(
             max(50.0, _HARM_BACKLOG_S * rate_rps), _HARM_CONNECTIONS * LoadPlan.max_connections
         )
+        # In the warm-up it is not the rate that does harm: tasks may just have been replaced.
+        harm = step > 0
         if self._too_many(failed, sent):
-            self._harm(rate_rps, f"{failed} of {sent} requests failed")
+            self._end(rate_rps, f"{failed} of {sent} requests failed", harm=harm)
         elif waiting > most:
-            self._harm(rate_rps, f"{waiting} requests were waiting for an answer")
+            self._end(rate_rps, f"{waiting} requests were waiting for an answer", harm=harm)
         elif waiting >= _SILENCE_WAITING and elapsed_s - self._answered_at_s > _SILENCE_S:
-            self._harm(rate_rps, f"nothing was answered for {_SILENCE_S:g} s")
+            self._end(rate_rps, f"nothing was answered for {_SILENCE_S:g} s", harm=harm)
 
     def _see_step(self, event: dict[str, Any]) -> None:
         rate_rps, requests = self.segments[event["step"]].mean_rps, event["requests"]
         p95_ms = slo_p95_ms(event)
         if self._too_many(event["failures"], requests):
-            self._harm(rate_rps, f"{event['failures']} of {requests} requests failed")
+            self._end(rate_rps, f"{event['failures']} of {requests} requests failed", harm=True)
         elif p95_ms is None:
             if requests:
-                self._harm(rate_rps, f"none of {requests} requests was answered")
+                self._end(rate_rps, f"none of {requests} requests was answered", harm=True)
         elif p95_ms > self.plan.harm_factor * self.plan.slo_ms:
             self._end(rate_rps, f"p95 was {p95_ms:.0f} ms", harm=False)
         elif p95_ms > self.plan.stop_factor * self.plan.slo_ms:
@@ -265,9 +267,6 @@ class Watch:
 
     def _too_many(self, failed: int, sent: int) -> bool:
         return failed > max(_CHANCE_FAILURES, self.plan.harm_failures_pct / 100.0 * sent)
-
-    def _harm(self, rate_rps: float, why: str) -> None:
-        self._end(rate_rps, why, harm=True)
 
     def _end(self, rate_rps: float, why: str, *, harm: bool) -> None:
         # The driver goes on for a moment after it was told to stop: the first reason stays.

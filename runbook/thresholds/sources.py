@@ -72,7 +72,7 @@ def _try(read: Read, name: str, look: Callable[[], Any]) -> Any:
     """What a look brings; None when it is refused, and why."""
     try:
         return look()
-    except (ClientError, BotoCoreError, RunbookError, LookupError) as error:
+    except (ClientError, BotoCoreError, RunbookError, LookupError, ValueError) as error:
         read.told.append(f"{name} cannot be read, so it bounds nothing unless given: {error}")
         return None
 

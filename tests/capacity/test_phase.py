@@ -59,6 +59,12 @@ def test_failures_count_from_the_beginning_of_the_step() -> None:
     assert not watch.see(_tick(10.0, 800, failures=6))
 
 
+def test_failures_of_the_warm_up_stop_it_but_say_nothing_of_the_rate() -> None:
+    watch = _watch()
+    assert watch.see(_tick(1.0, 10, failures=4))
+    assert watch.stop == Stop(10.0, "4 of 10 requests failed", harm=False)
+
+
 def test_a_step_in_which_all_failed_has_no_response_time_and_stops() -> None:
     watch = _watch()
     assert watch.see(_step(1, None, failures=1000))
