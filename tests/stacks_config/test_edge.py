@@ -92,7 +92,8 @@ def test_cloudfront_calls_the_balancer_as_it_answers(
     assert origin["DomainName"] == name
     if mode == "vpc-origin":
         assert "CustomOriginConfig" not in origin
-        endpoint = edge(templates, "Origin", given)["VpcOriginEndpointConfig"]
+        name = origin["VpcOriginConfig"]["VpcOriginId"]["Ref"]
+        endpoint = edge(templates, name, given)["VpcOriginEndpointConfig"]
         assert endpoint["OriginProtocolPolicy"] == protocol
     else:
         assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == protocol
