@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
@@ -69,6 +69,20 @@ class Waiter:
                 self.sleep(pause_s)
                 pause_s *= 2
         return question()
+
+
+class Patient:
+    """A client whose every call is repeated after a passing fault, as `Waiter.ask` does.
+
+    Give such calls a token of the request where AWS takes one: it then knows a repetition.
+    """
+
+    def __init__(self, client: Any, waiter: Waiter) -> None:
+        self._client, self._waiter = client, waiter
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._client, name)
+        return lambda **wanted: self._waiter.ask(lambda: call(**wanted))
 
 
 def code(error: Exception) -> str:

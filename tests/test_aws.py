@@ -1,5 +1,8 @@
 """Clients and outputs: the error a person meets when something is not there."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +77,56 @@ def test_local_without_a_region_says_how_to_start_one(
     local = Environment("local", "shop", "eu-west-1", "", 10, tmp_path, tmp_path)
     with pytest.raises(LocalRegionNotRunning, match="runbook local up"):
         aws.client(local, "ecs")
+
+
+@pytest.fixture
+def busy_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """An AWS that is throttled twice; gives the requests' bodies."""
+    asked: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            busy = len(asked) < 3
+            answer = (
+                b"<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>"
+                if busy
+                else b"<CreateChangeSetResponse><CreateChangeSetResult><Id>arn:1</Id>"
+                b"</CreateChangeSetResult></CreateChangeSetResponse>"
+            )
+            self.send_response(400 if busy else 200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{http.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    # Backing off takes seconds, and is boto's own matter.
+    monkeypatch.setattr("botocore.retries.standard.time.sleep", lambda seconds: None)
+    aws._client.cache_clear()
+    yield asked
+    aws.client(BUSY, "cloudformation").close()
+    aws._client.cache_clear()
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+BUSY = Environment("blue", "shop", "eu-west-1", "", 60, Path(), Path())
+
+
+def test_a_throttled_call_is_repeated_as_the_same_request(busy_aws: list[bytes]) -> None:
+    answer = aws.client(BUSY, "cloudformation").create_change_set(
+        StackName="s", ChangeSetName="c", ClientToken="token", TemplateBody="{}"
+    )
+    assert answer["Id"] == "arn:1"
+    assert len(busy_aws) == 3
+    assert all(b"ClientToken=token" in body for body in busy_aws)
+    assert aws.client(BUSY, "ecs").meta.config.retries["total_max_attempts"] == 9

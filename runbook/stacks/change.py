@@ -20,6 +20,8 @@ from runbook.stacks.deployed import describe, fingerprint, output_lookup, templa
 from runbook.stacks.diff import diff
 from runbook.stacks.layers import load_layers
 from runbook.stacks.review import Review
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Patient
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -108,7 +110,10 @@ def require_fresh(environment: Environment, change: NamedChange) -> None:
     stale = []
     for layer in layers:
         reviewed = change.review.layer(layer.name)
-        cloudformation = client(environment, "cloudformation", environment.region_of(layer.name))
+        region = environment.region_of(layer.name)
+        cloudformation = Patient(
+            client(environment, "cloudformation", region), waiter_for(environment)
+        )
         found = describe(cloudformation, layer.stack_name)
         if reviewed is None or fingerprint(cloudformation, found) == reviewed.base:
             continue

@@ -14,23 +14,39 @@ from botocore.exceptions import ClientError
 
 from runbook.errors import AwsCallFailed
 from runbook.stacks.template import STATEFUL_TYPES
-from runbook.waiting import Waiter
+from runbook.waiting import FAULTS, Waiter, code, passing
 
 Kind = Literal["CREATE", "UPDATE"]
 
 #: What CloudFormation says of a change set that would change nothing.
 _NOTHING = ("didn't contain changes", "did not contain changes", "no updates are to be performed")
+#: What AWS says to those who may not, or whose credentials are no good (any more).
+_NOT_ALLOWED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }
+)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One resource's change. `replacement` is "" (not applicable), True, False or Conditional."""
+    """One resource's change. `replacement` is "" (not applicable), True, False or Conditional.
+
+    `policy` is what then becomes of the resource that exists: Delete, Retain, Snapshot, or those
+    after ReplaceAnd; "" where CloudFormation does not say.
+    """
 
     logical_id: str
     resource_type: str
     action: str
     replacement: str = ""
     causes: tuple[str, ...] = ()
+    policy: str = ""
 
     @property
     def destructive(self) -> bool:
@@ -75,24 +91,21 @@ class Wanted(Protocol):
 def create(cloudformation: Any, layer: Wanted, kind: Kind, waiter: Waiter) -> ChangeSet:
     """Have CloudFormation work out what the layer would change, and wait for the answer.
 
-    Raises AwsCallFailed when CloudFormation refuses the template or the parameters.
+    Raises AwsCallFailed when CloudFormation refuses the template or the parameters, does not let
+    the caller, or cannot be reached.
     """
     name = f"runbook-{uuid.uuid4().hex[:12]}"
     try:
         answer = cloudformation.create_change_set(
-            ChangeSetName=name, ChangeSetType=kind, **layer.request()
+            ChangeSetName=name, ChangeSetType=kind, ClientToken=name, **layer.request()
         )
-    except ClientError as error:
+    except FAULTS as error:
         if _is_nothing(str(error)):
             return ChangeSet("", kind, (), empty=True)
-        raise _refused(layer, str(error)) from error
+        raise _failed(layer, error) from error
     arn = answer["Id"]
     for _ in waiter.looks(f"Change set of {layer.stack_name}"):
-        page = waiter.ask(
-            lambda: cloudformation.describe_change_set(
-                ChangeSetName=arn, StackName=layer.stack_name
-            )
-        )
+        page = cloudformation.describe_change_set(ChangeSetName=arn, StackName=layer.stack_name)
         if page["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
             break
     if page["Status"] == "FAILED":
@@ -150,11 +163,29 @@ def _change(item: dict[str, Any]) -> Change:
         action=item["Action"],
         replacement=item.get("Replacement", "") or "",
         causes=tuple(causes),
+        policy=item.get("PolicyAction", "") or "",
     )
 
 
 def _is_nothing(reason: str) -> bool:
     return any(words in reason.lower() for words in _NOTHING)
+
+
+def _failed(layer: Wanted, error: Exception) -> AwsCallFailed:
+    """Whether the fault lies with the template, the caller or the way to AWS."""
+    if passing(error):
+        return AwsCallFailed(
+            f"CloudFormation could not be asked what would change in {layer.stack_name}",
+            str(error),
+            "nothing of this layer was changed; run this again",
+        )
+    if code(error) in _NOT_ALLOWED or not isinstance(error, ClientError):
+        return AwsCallFailed(
+            f"CloudFormation does not let this caller change {layer.stack_name}",
+            str(error),
+            "check credentials and rights (docs/aws.md), then run this again",
+        )
+    return _refused(layer, str(error))
 
 
 def _refused(layer: Wanted, reason: str) -> AwsCallFailed:

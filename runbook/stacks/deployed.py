@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 from runbook.aws import client
 from runbook.environment import LAYERS, Environment
 from runbook.stacks.layers import OutputLookup
-from runbook.waiting import Waiter
+from runbook.stacks.waiting import waiter_for
+from runbook.waiting import Patient, Waiter
 
 #: A first creation that failed: nothing of it can be updated, only deleted and made anew.
 DEAD = frozenset({"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
@@ -84,7 +85,7 @@ def settled(cloudformation: Any, stack_name: str, waiter: Waiter) -> Deployed | 
     if found is None or not found.busy:
         return found
     for _ in waiter.looks(f"The operation on {stack_name}"):
-        found = waiter.ask(lambda: describe(cloudformation, stack_name))
+        found = describe(cloudformation, stack_name)
         if found is None or not found.busy:
             break
     return found
@@ -112,13 +113,15 @@ def fingerprint(cloudformation: Any, stack: Deployed | None) -> str:
 
 def output_lookup(environment: Environment) -> OutputLookup:
     """Looks outputs up, each stack once and in its own region; None for what does not exist."""
+    patience = waiter_for(environment)
     known: dict[str, Mapping[str, str]] = {}
     regions = {environment.stack_name(layer): environment.region_of(layer) for layer in LAYERS}
 
     def lookup(stack_name: str, key: str) -> str | None:
         if stack_name not in known:
             region = regions.get(stack_name, environment.region)
-            found = describe(client(environment, "cloudformation", region), stack_name)
+            cloudformation = Patient(client(environment, "cloudformation", region), patience)
+            found = describe(cloudformation, stack_name)
             known[stack_name] = found.outputs if found and found.exists else {}
         return known[stack_name].get(key)
 

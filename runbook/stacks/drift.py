@@ -8,10 +8,10 @@ from typing import Any
 
 from runbook.aws import client
 from runbook.environment import LAYERS, Environment
-from runbook.errors import AwsCallFailed
+from runbook.errors import AwsCallFailed, StackNotFound
 from runbook.stacks.deployed import describe
 from runbook.stacks.waiting import waiter_for
-from runbook.waiting import Waiter
+from runbook.waiting import Patient, Waiter
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,24 @@ class LayerDrift:
 def detect(environment: Environment, *, waiter: Waiter | None = None) -> tuple[LayerDrift, ...]:
     """Have CloudFormation compare every stack of the environment with what is really there.
 
-    Raises AwsCallFailed when a detection fails: no answer is not the answer "no drift".
+    Raises AwsCallFailed when a detection fails, StackNotFound when there is no stack: no answer is
+    not the answer "no drift".
     """
     patience = waiter or waiter_for(environment)
     found = []
     for layer in LAYERS:
-        cloudformation = client(environment, "cloudformation", environment.region_of(layer))
+        region = environment.region_of(layer)
+        cloudformation = Patient(client(environment, "cloudformation", region), patience)
         stack_name = environment.stack_name(layer)
         stack = describe(cloudformation, stack_name)
         if stack is not None and stack.exists:
             found.append(_detect(cloudformation, layer, stack_name, patience))
+    if not found:
+        raise StackNotFound(
+            f"{environment.name} has no stack to compare",
+            "nothing of it is deployed",
+            f"deploy it: make create ENV={environment.name}",
+        )
     return tuple(found)
 
 
@@ -62,10 +70,8 @@ def _detect(cloudformation: Any, layer: str, stack_name: str, waiter: Waiter) ->
     detection = cloudformation.detect_stack_drift(StackName=stack_name)["StackDriftDetectionId"]
     state: dict[str, Any] = {}
     for _ in waiter.looks(f"The drift detection of {stack_name}"):
-        state = waiter.ask(
-            lambda: cloudformation.describe_stack_drift_detection_status(
-                StackDriftDetectionId=detection
-            )
+        state = cloudformation.describe_stack_drift_detection_status(
+            StackDriftDetectionId=detection
         )
         if state["DetectionStatus"] != "DETECTION_IN_PROGRESS":
             break

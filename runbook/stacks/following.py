@@ -39,23 +39,30 @@ def follow(
 ) -> None:
     """Report the events after `mark` until the stack settles.
 
-    A stack that is gone counts as DELETE_COMPLETE. Raises StackFailed, root cause first, unless
-    its status is one of `done`.
+    Its status counts only once the operation's own last event says the same: just after it was
+    begun, AWS may still show the end of the one before. A stack that is gone counts as
+    DELETE_COMPLETE. Raises StackFailed, root cause first, unless its status is one of `done`.
     """
     own: list[StackEvent] = []
     reported = 0
     found: Deployed | None = None
     for _ in waiter.looks(f"The change of {stack_name}"):
-        found = waiter.ask(lambda: describe(cloudformation, stack_name))
-        own = waiter.ask(lambda: events.since(cloudformation, stack_name, mark))
+        found = describe(cloudformation, stack_name)
+        own = events.since(cloudformation, stack_name, mark)
         for event in own[reported:]:
             on_event(event)
         reported = len(own)
-        if found is None or not (found.busy or found.status == "REVIEW_IN_PROGRESS"):
+        if found is None or _ended(own, found.status):
             break
     status = found.status if found else "DELETE_COMPLETE"
     if status not in done:
         raise failure(layer, stack_name, status, own, found.reason if found else "")
+
+
+def _ended(own: Sequence[StackEvent], status: str) -> bool:
+    """Whether a status is the end of the operation that these events, oldest first, are of."""
+    last = next((event.status for event in reversed(own) if event.of_stack), "")
+    return status == last and not status.endswith("_IN_PROGRESS")
 
 
 def failure(

@@ -21,7 +21,7 @@ from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
 from runbook.stacks.review import Review
 from runbook.stacks.waiting import waiter_for
-from runbook.waiting import Waiter
+from runbook.waiting import Patient, Waiter
 
 _DONE = {"CREATE": "CREATE_COMPLETE", "UPDATE": "UPDATE_COMPLETE"}
 
@@ -73,7 +73,9 @@ def apply(
     with held(environment):
         for name in chosen:
             (layer,) = load_layers(environment, [name], lookup=output_lookup(environment))
-            cloudformation = client(environment, "cloudformation", environment.region_of(name))
+            cloudformation = Patient(
+                client(environment, "cloudformation", environment.region_of(name)), patience
+            )
             reviewed_layer = review.layer(name)
             base = reviewed_layer.base if reviewed_layer else ""
             with aws_variables(environment):

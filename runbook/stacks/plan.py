@@ -12,7 +12,6 @@ from runbook.stacks import changesets
 from runbook.stacks.changesets import Change
 from runbook.stacks.deployed import (
     Deployed,
-    describe,
     fingerprint,
     output_lookup,
     settled,
@@ -25,7 +24,7 @@ from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.review import LayerReview, Review
 from runbook.stacks.template import resources
 from runbook.stacks.waiting import waiter_for
-from runbook.waiting import Waiter
+from runbook.waiting import Patient, Waiter
 
 
 def plan_changes(
@@ -46,16 +45,13 @@ def plan_changes(
     symbolic = load_layers(environment, layers)
     actual = load_layers(environment, layers, lookup=output_lookup(environment))
     patience = waiter or waiter_for(environment)
+    reviews = []
     with aws_variables(environment):
-        reviews = tuple(
-            _review(
-                client(environment, "cloudformation", environment.region_of(layer.name)),
-                layer,
-                patience,
-            )
-            for layer in actual
-        )
-    return Review(environment.name, reviews, digest(environment, symbolic))
+        for layer in actual:
+            region = environment.region_of(layer.name)
+            cloudformation = Patient(client(environment, "cloudformation", region), patience)
+            reviews.append(_review(cloudformation, layer, patience))
+    return Review(environment.name, tuple(reviews), digest(environment, symbolic))
 
 
 def _review(cloudformation: Any, layer: Layer, waiter: Waiter) -> LayerReview:
@@ -98,10 +94,3 @@ def _creation(layer: Layer, deployed: Deployed | None) -> LayerReview:
         diff(layer, None, ""),
         layer.unresolved,
     )
-
-
-def exists(environment: Environment, layer: str) -> bool:
-    """Whether the layer's stack exists with resources."""
-    cloudformation = client(environment, "cloudformation", environment.region_of(layer))
-    found = describe(cloudformation, environment.stack_name(layer))
-    return found is not None and found.exists

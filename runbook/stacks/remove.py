@@ -14,7 +14,7 @@ from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
 from runbook.stacks.waiting import waiter_for
-from runbook.waiting import Waiter
+from runbook.waiting import Patient, Waiter
 
 
 def deletion_order(
@@ -37,7 +37,8 @@ def deletion_order(
 
 
 def _exists(environment: Environment, layer: Layer) -> bool:
-    cloudformation = client(environment, "cloudformation", environment.region_of(layer.name))
+    region = environment.region_of(layer.name)
+    cloudformation = Patient(client(environment, "cloudformation", region), waiter_for(environment))
     return describe(cloudformation, layer.stack_name) is not None
 
 
@@ -58,7 +59,7 @@ def delete(
     with held(environment):
         for layer in deletion_order(environment, layers):
             region = environment.region_of(layer.name)
-            cloudformation = client(environment, "cloudformation", region)
+            cloudformation = Patient(client(environment, "cloudformation", region), patience)
             name = layer.stack_name
             if settled(cloudformation, name, patience) is None:
                 continue

@@ -16,7 +16,7 @@ from runbook.stacks.layers import CAPABILITIES
 from runbook.stacks.lock import held
 from runbook.stacks.template import secret_parameters
 from runbook.stacks.waiting import waiter_for
-from runbook.waiting import Waiter
+from runbook.waiting import Patient, Waiter
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,10 @@ def restore(
     Raises StackFailed when CloudFormation cannot; the file is put back first.
     """
     config_file(environment, snapshot.name).write_text(snapshot.configuration, encoding="utf-8")
-    cloudformation = client(environment, "cloudformation", environment.region_of(snapshot.name))
     patience = waiter or waiter_for(environment)
+    cloudformation = Patient(
+        client(environment, "cloudformation", environment.region_of(snapshot.name)), patience
+    )
     with held(environment):
         settled(cloudformation, snapshot.stack_name, patience)
         change_set = changesets.create(cloudformation, snapshot, "UPDATE", patience)

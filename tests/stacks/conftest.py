@@ -140,11 +140,14 @@ class FakeCloudFormation:
         for name in failed:
             self._event(StackName, name, "DELETE_FAILED", self.broken[name])
         ending = "DELETE_FAILED" if failed else "GONE"
+        if failed:
+            self._event(StackName, None, ending)
         self.stacks[StackName]["queue"] = ["DELETE_IN_PROGRESS", ending]
 
     # --- change sets
 
-    def create_change_set(self, **request: Any) -> dict[str, Any]:
+    def create_change_set(self, ClientToken: str, **request: Any) -> dict[str, Any]:  # noqa: N803
+        assert ClientToken == request["ChangeSetName"]
         name, kind = request["StackName"], request["ChangeSetType"]
         self.calls.append(f"plan {kind} {name}")
         arn = f"arn:{len(self.change_sets)}"
@@ -211,7 +214,9 @@ class FakeCloudFormation:
                 self._event(StackName, name, f"{kind}_COMPLETE")
         back = "ROLLBACK" if kind == "CREATE" else "UPDATE_ROLLBACK"
         ending = f"{back}_COMPLETE" if failed else f"{kind}_COMPLETE"
-        self._event(StackName, None, f"{back}_IN_PROGRESS" if failed else ending)
+        if failed:
+            self._event(StackName, None, f"{back}_IN_PROGRESS")
+        self._event(StackName, None, ending)
         if not failed:
             self._store(StackName, ending, found["request"]["TemplateBody"], found["given"])
         self.stacks[StackName]["queue"] = [f"{kind}_IN_PROGRESS", ending]

@@ -1,15 +1,24 @@
 """Applying a review: order, failure, what was not shown, starting again."""
 
+from collections import Counter
+from typing import Any
+
 import pytest
+from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, AwsCallFailed, StackFailed
+from runbook.stacks import launch, plan, remove
 from runbook.stacks.events import StackEvent
 from runbook.stacks.failures import last_failures
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.remove import delete
 from runbook.waiting import Waiter
+
+
+def refused(code: str, message: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "call")
 
 
 def service_config(environment: Environment, old: str, new: str) -> None:
@@ -167,6 +176,96 @@ def test_a_refused_change_set_is_an_error_with_the_reason(
     review = plan_changes(environment, waiter=waiter)
     with pytest.raises(AwsCallFailed, match="Parameter Cidr is malformed"):
         apply(environment, review, waiter=waiter)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("Throttling", "could not be asked what would change .* run this again"),
+        ("AccessDenied", "does not let this caller change .* check credentials and rights"),
+        ("ExpiredToken", "does not let this caller change"),
+        ("ValidationError", "refuses the change of shop-local-service.*mend sceptre/config"),
+    ],
+)
+def test_who_is_to_mend_what_depends_on_the_fault(
+    environment: Environment,
+    launched,
+    waiter: Waiter,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    words: str,
+) -> None:
+    def create_change_set(**_: Any) -> None:
+        raise refused(code, "no")
+
+    monkeypatch.setattr(launched, "create_change_set", create_change_set)
+    service_config(environment, "tail", "end")
+    with pytest.raises(AwsCallFailed, match=words):
+        plan_changes(environment, ["service"], waiter=waiter)
+
+
+class Flaky:
+    """A CloudFormation that is throttled at the first call of each kind and again at each third."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.asked: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**wanted: Any) -> Any:
+            self.asked[name] += 1
+            if self.asked[name] % 3 == 1:
+                raise refused("Throttling", "slow down")
+            return getattr(self.real, name)(**wanted)
+
+        return call
+
+
+def test_throttling_stops_no_step_of_a_deployment_or_a_deletion(
+    environment: Environment, cloudformation, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = Flaky(cloudformation)
+    for module in (launch, plan, remove):
+        monkeypatch.setattr(module, "client", lambda *_: flaky)
+    apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    service_config(environment, "tail", "end")
+    outcomes = apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    assert [item.result for item in outcomes] == ["no_change", "updated"]
+    executed = [call for call in cloudformation.calls if call.startswith("execute")]
+    assert len(executed) == 3, "each once"
+    for layer in ("service", "network"):
+        delete(environment, [layer], waiter=waiter)
+    assert cloudformation.stacks == {}
+    assert set(flaky.asked) == {
+        "create_change_set", "delete_change_set", "delete_stack", "describe_change_set",
+        "describe_stack_events", "describe_stacks", "execute_change_set", "get_template",
+    }  # fmt: skip
+
+
+def test_an_old_status_just_after_the_start_is_not_taken_for_the_end(
+    environment: Environment, launched, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service_config(environment, "tail", "end")
+    review = plan_changes(environment, ["service"], waiter=waiter)
+    lag: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        launched, "on_execute", lambda name: lag.extend([dict(launched.stacks[name])] * 4)
+    )
+    describe, events = launched.describe_stacks, launched.describe_stack_events
+    monkeypatch.setattr(
+        launched,
+        "describe_stacks",
+        lambda **wanted: {"Stacks": [lag.pop() | {"Outputs": []}]} if lag else describe(**wanted),
+    )
+    monkeypatch.setattr(
+        launched,
+        "describe_stack_events",
+        lambda **wanted: {"StackEvents": []} if lag else events(**wanted),
+    )
+    told: list[StackEvent] = []
+    apply(environment, review, on_event=told.append, waiter=waiter)
+    assert lag == []
+    assert [event.status for event in told if event.of_stack][-1] == "UPDATE_COMPLETE"
 
 
 @pytest.fixture
