@@ -9,6 +9,7 @@ from runbook.stacks.changesets import Change
 
 _TASKS = "tasks are replaced a few at a time, none is missing"
 _NONE = "none"
+_UNKNOWN = "unknown"
 
 #: What happens to users while a resource that stays is changed.
 _IN_PLACE = {
@@ -23,6 +24,25 @@ _IN_PLACE = {
     "standby",
     "AWS::RDS::DBCluster": "may restart the database: seconds to minutes of downtime",
 }
+
+#: Types whose change in place users do not meet: they watch, keep records or say who may.
+_UNNOTICED = frozenset(
+    {
+        "AWS::ApplicationAutoScaling::ScalableTarget",
+        "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::CompositeAlarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::ECR::Repository",
+        "AWS::Events::Rule",
+        "AWS::Logs::LogGroup",
+        "AWS::Route53::HealthCheck",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::Topic",
+        "AWS::SQS::Queue",
+        "AWS::Scheduler::Schedule",
+    }
+)
 
 #: What happens while one thing is put in the place of another.
 _REPLACED = {
@@ -59,16 +79,20 @@ _QUIET_DATABASE = frozenset(
 
 
 def effect(change: Change) -> str:
-    """Restart or downtime to expect, in a few words; "none" where nothing is known to happen."""
-    if change.action == "Add":
-        return _NONE
-    if change.causes and set(change.causes) <= {"Tags"}:
+    """Restart or downtime to expect, in a few words.
+
+    "none" where users meet nothing, "unknown" where that is not known.
+    """
+    if change.action == "Add" or set(change.causes) == {"Tags"}:
         return _NONE
     if change.action == "Remove":
         return "downtime of what uses it" if change.stateful else "gone for what uses it"
     if change.destructive:
         worst = _REPLACED.get(change.resource_type, "what uses it switches over")
         return f"if replaced: {worst}" if change.replacement == "Conditional" else worst
-    if change.resource_type.startswith("AWS::RDS::") and set(change.causes) <= _QUIET_DATABASE:
+    database = change.resource_type.startswith("AWS::RDS::")
+    if database and change.causes and set(change.causes) <= _QUIET_DATABASE:
         return _NONE
-    return _IN_PLACE.get(change.resource_type, _NONE)
+    if change.resource_type in _UNNOTICED:
+        return _NONE
+    return _IN_PLACE.get(change.resource_type, _UNKNOWN)

@@ -170,6 +170,7 @@ def _layer_review(item: Mapping[str, Any]) -> LayerReview:
             change["action"],
             change["replacement"],
             tuple(change["causes"]),
+            change["policy"],
         )
         for change in item["changes"]
     )
@@ -225,5 +226,8 @@ def require_approval(environment: Environment, plan: Approvable, digest: str) ->
 
 
 def _warning(layer: str, change: Change) -> str:
-    loss = " Its content is lost." if change.stateful else ""
+    loss = ""
+    if change.stateful:
+        kept = {"Retain": " It stays, unused.", "Snapshot": " A snapshot of its content is kept."}
+        loss = kept.get(change.policy.removeprefix("ReplaceAnd"), " Its content is lost.")
     return f"{attention(change)}: {layer} / {change.logical_id} ({change.resource_type}).{loss}"

@@ -23,7 +23,9 @@ DATABASE, TASKS = "AWS::RDS::DBInstance", "AWS::ECS::TaskDefinition"
         (Change("A", DATABASE, "Remove"), "downtime of what uses it"),
         (Change("A", TASKS, "Modify", "True", ("Cpu",)), "a few at a time"),
         (Change("A", "AWS::X::Y", "Modify", "True"), "switches over"),
-        (Change("A", "AWS::X::Y", "Modify", "False"), "none"),
+        (Change("A", DATABASE, "Modify", "False"), "may restart"),
+        (Change("A", "AWS::CloudWatch::Alarm", "Modify", "False", ("Period",)), "none"),
+        (Change("A", "AWS::X::Y", "Modify", "False"), "unknown"),
         (Change("A", "AWS::X::Y", "Remove"), "gone for what uses it"),
     ],
 )

@@ -9,9 +9,10 @@ import pytest
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
 from runbook.stacks.changesets import Change
+from runbook.stacks.diff import LayerDiff
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
-from runbook.stacks.review import Review, attention, require_approval
+from runbook.stacks.review import LayerReview, Review, attention, require_approval
 from runbook.waiting import Waiter
 
 
@@ -102,6 +103,26 @@ def test_what_is_revised_by_every_change_is_shouted_only_when_it_goes() -> None:
     assert attention(change("Remove", revised)) == "DELETED"
     assert attention(change("Modify", "AWS::ECS::Service")) == "REPLACED"
     assert change("Modify", revised).destructive, "one that was not shown still stops the run"
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("", "Its content is lost."),
+        ("Delete", "Its content is lost."),
+        ("ReplaceAndDelete", "Its content is lost."),
+        ("ReplaceAndRetain", "It stays, unused."),
+        ("Retain", "It stays, unused."),
+        ("ReplaceAndSnapshot", "A snapshot of its content is kept."),
+    ],
+)
+def test_a_loss_is_shouted_only_when_something_is_lost(policy: str, words: str) -> None:
+    change = Change("Store", "AWS::S3::Bucket", "Modify", "True", (), policy)
+    layer = LayerReview("data", "s", "update", (change,), LayerDiff("", (), ()))
+    review = Review.from_dict(Review("dev", (layer,), "d" * 64).to_dict())
+    (warning,) = review.warnings()
+    assert warning.startswith("STATEFUL: REPLACED: data / Store")
+    assert warning.endswith(words)
 
 
 def test_a_secret_parameter_is_never_written_down(
