@@ -190,6 +190,15 @@ def test_a_plan_with_changes_is_a_finding(
     assert runbook_command("stacks", "plan", "local", "--json").code == 0
 
 
+def test_a_dry_run_of_asking_asks_nobody(
+    runbook_command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runbook.cli.looks, "endpoint", pytest.fail)
+    dry = runbook_command("test", "local", "--dry-run", "--path", "/x")
+    assert dry.code == 0
+    assert "Dry run: it would GET /x from the endpoint of local." in dry.err
+
+
 def test_local_env_is_for_the_shell(
     runbook_command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

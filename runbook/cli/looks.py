@@ -62,10 +62,9 @@ def status(env: str, dry_run: bool, as_json: bool) -> None:
 @json_option
 def test(env: str, path: str, timeout_s: float, dry_run: bool, as_json: bool) -> None:
     """Ask the environment's endpoint. Exit code 2 when it does not answer 200 and JSON."""
-    where = endpoint(load_environment(env))
-    if _dry(dry_run, f"GET {where.url}{path}"):
+    if _dry(dry_run, f"GET {path} from the endpoint of {env}"):
         return
-    answer = smoke.smoke_check(where, path, timeout_s=timeout_s)
+    answer = smoke.smoke_check(endpoint(load_environment(env)), path, timeout_s=timeout_s)
     emit(
         asdict(answer),
         as_json,

@@ -1,8 +1,10 @@
 """Reading the configuration through Sceptre: order, symbols, values, errors."""
 
+from pathlib import Path
+
 import pytest
 
-from runbook.environment import Environment
+from runbook.environment import LAYERS, Environment
 from runbook.errors import InputInvalid
 from runbook.stacks.layers import load_layers
 
@@ -53,3 +55,8 @@ def test_of_layers_that_are_named_only_those_are_read(environment: Environment) 
     assert [layer.name for layer in load_layers(environment, ["network"])] == ["network"]
     with pytest.raises(InputInvalid, match="Layer 'netwrok' not found: there are network, service"):
         load_layers(environment, ["netwrok"])
+
+
+def test_the_deploying_notebook_names_every_layer_in_its_order() -> None:
+    notebook = Path(__file__).parents[2] / "notebooks" / "10_deploy.ipynb"
+    assert f"in order: {', '.join(LAYERS)}." in notebook.read_text(encoding="utf-8")
