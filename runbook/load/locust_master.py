@@ -24,7 +24,7 @@ from locust.env import Environment
 
 from runbook.errors import LoadFailed, RunbookError
 from runbook.load.accounts import busy_cpu_s
-from runbook.load.locust_worker import EVENT, PLAN, STOP, ScheduledUser
+from runbook.load.locust_worker import EVENT, PLAN, STOP
 from runbook.load.measurement import RawLoad, StepStats, step_stats
 from runbook.load.plan import LoadPlan
 from runbook.load.process import emit
@@ -61,7 +61,7 @@ class Master:
         self.refused: RunbookError | None = None
         self.interrupted = False
         self.starts_at_epoch_s = 0.0
-        self.runner = Environment(user_classes=[ScheduledUser]).create_master_runner(host, port)
+        self.runner = Environment().create_master_runner(host, port)
         self.port: int = self.runner.server.port
         self.runner.register_message(EVENT, self._hear)
 
@@ -89,7 +89,6 @@ class Master:
             }
             self.runner.send_message(PLAN, order, client.id)
         emit("ready", starts_at_epoch_s=self.starts_at_epoch_s)
-        self.runner.start(self.workers, spawn_rate=self.workers)
         patience_s = self.plan.duration_s + self.plan.drain_s + self.plan.timeout_s + _READY_S
         patience_s += max(self.starts_at_epoch_s - time.time(), 0.0)
         self._wait(patience_s, lambda: len(self.done) >= self.workers, "finished")
@@ -113,6 +112,8 @@ class Master:
             now = time.monotonic()
             if self.refused:
                 raise self.refused
+            if self.interrupted and not self.starts_at_epoch_s:
+                raise LoadFailed("The load was stopped", "it had not begun yet", "start it again")
             if not (self.starts_at_epoch_s and self.runner.clients.missing):
                 heard = now
             if now > min(until, heard + _SILENT_S):

@@ -1,14 +1,15 @@
 """A Locust worker on the driver's schedule: `python -m runbook.load.locust_worker HOST PORT`.
 
 Its requests are sent by a driver process of its own (`runbook.load.part`), so they leave and
-are timed as everywhere else; the worker hands on what master and driver have to say.
+are timed as everywhere else; the worker hands on what master and driver have to say. It has no
+Locust users: Locust moves those to other workers when one is not heard of for three seconds, but
+an arrival of the schedule belongs to one worker.
 The plan comes from the master in a message, so a worker needs no file: any machine or
 container that has this package and reaches the master can be one. Its clock must be right to
 within what the load may be off by, as the schedule begins at a wall-clock second.
 """
 
 # Locust patches the standard library when it is imported, so it comes first.
-import locust  # isort: skip
 import json
 import logging
 import subprocess
@@ -25,19 +26,6 @@ from runbook.load.process import go_first
 #: Messages: the master's plan and its word to stop; an event of a worker's driver.
 PLAN, STOP, EVENT = "runbook_plan", "runbook_stop", "runbook_event"
 _COMMAND = [sys.executable, "-m", "runbook.load.part"]
-
-
-class ScheduledUser(locust.User):
-    """Drives this worker's part of the arrivals; there is one a worker."""
-
-    part: "Part"
-
-    @locust.task
-    def drive(self) -> None:
-        """The whole part, then nothing more until the master ends the test."""
-        self.part.follow()
-        while True:
-            gevent.sleep(3600)
 
 
 class Part:
@@ -87,12 +75,12 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING)
     go_first()
     # Before the master hears of this worker, as the plan then begins within a second.
-    part = ScheduledUser.part = Part()
-    environment = Environment(user_classes=[ScheduledUser])
-    runner = part.runner = environment.create_worker_runner(arguments[0], int(arguments[1]))
+    part = Part()
+    runner = part.runner = Environment().create_worker_runner(arguments[0], int(arguments[1]))
 
     def plan(environment: Environment, msg: Any, **_: Any) -> None:
         part.order(msg.data)
+        gevent.spawn(part.follow)
 
     def stop(environment: Environment, msg: Any, **_: Any) -> None:
         part.stop()

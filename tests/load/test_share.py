@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
+import time
 from dataclasses import asdict
 
 import numpy as np
+import psutil
 import pytest
 
 from runbook.errors import LoadFailed
@@ -138,3 +143,20 @@ def test_locusts_workers_say_that_the_service_cannot_be_reached(tmp_path) -> Non
         plan = LoadPlan(f"http://127.0.0.1:{unused.getsockname()[1]}/", schedule.constant(10, 1))
         with pytest.raises(LoadFailed, match=r"cannot be reached: no connection"):
             run_driver(plan, tmp_path, driver="locust", workers=1)
+
+
+@pytest.mark.e2e
+def test_a_stop_before_locusts_run_has_begun_ends_it_and_its_workers(tmp_path) -> None:
+    plan = LoadPlan("http://127.0.0.1:9/", schedule.constant(10, 60)).save(tmp_path / "plan.json")
+    command = [sys.executable, "-m", "runbook.load.locust_master", str(plan), str(tmp_path / "out")]
+    with subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE) as master:
+        family: list[psutil.Process] = []
+        until = time.monotonic() + 60
+        while not family and time.monotonic() < until:
+            time.sleep(0.05)
+            family = psutil.Process(master.pid).children()
+        master.send_signal(signal.SIGTERM)
+        said, _ = master.communicate(timeout=30)
+    assert master.returncode == 2
+    assert json.loads(said.splitlines()[-1])["what"] == "The load was stopped"
+    assert not [process for process in family if process.is_running()]
