@@ -107,7 +107,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
 @click.option(
     "--candidates",
     type=click.IntRange(20, 5000),
-    default=800,
+    default=1600,
     show_default=True,
     help="Policies to try.",
 )
