@@ -181,6 +181,10 @@ class _Api:
                 if service is not None and service["status"] != "ACTIVE":
                     return self._error("ServiceNotActiveException", "Service was not ACTIVE.")
                 events = list(service["events"]) if service is not None else []
+                balancers = request.get("loadBalancers")
+                if service is not None and balancers not in (None, service["loadBalancers"]):
+                    # A task is registered once, when it starts: others take over in other groups.
+                    request = {**request, "forceNewDeployment": True}
                 result = update(request)
                 if result[0] >= 300 or service is None:
                     return result

@@ -19,7 +19,7 @@ from runbook.stacks.digest import digest
 from runbook.stacks.following import OnEvent, follow, ignore, require_changeable
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
-from runbook.stacks.review import Review
+from runbook.stacks.review import Review, attention
 from runbook.stacks.waiting import waiter_for
 from runbook.waiting import Patient, Waiter
 
@@ -150,7 +150,7 @@ class _Work:
         hidden = [
             change
             for change in change_set.changes
-            if change.destructive and (self.layer.name, change.logical_id) not in self.shown
+            if attention(change) and (self.layer.name, change.logical_id) not in self.shown
         ]
         if hidden:
             names = ", ".join(f"{change.logical_id} ({change.action})" for change in hidden)

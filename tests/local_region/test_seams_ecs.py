@@ -109,6 +109,16 @@ def test_target_group_with_a_load_balancer_is_fine(world):
     assert world.service(loadBalancers=[{"targetGroupArn": "arn:good"}])[0] == 200
 
 
+def test_another_target_group_takes_a_deployment(world):
+    world.service(loadBalancers=[{"targetGroupArn": "arn:good"}])
+    for group, deployments in (("arn:good", 1), ("arn:other", 2), ("arn:other", 2)):
+        _, answer = world.call(
+            "UpdateService", cluster="c", service="s", loadBalancers=[{"targetGroupArn": group}]
+        )
+        assert len(answer["service"]["deployments"]) == deployments
+    assert answer["service"]["loadBalancers"] == [{"targetGroupArn": "arn:other"}]
+
+
 def test_scaling_starts_no_deployment(world):
     first = world.service()[1]["service"]["deployments"][0]["id"]
     _, answer = world.call(

@@ -126,6 +126,17 @@ def test_a_replacement_that_was_not_shown_stops_before_it_happens(
     assert launched.change_sets == {}
 
 
+def test_a_revision_that_follows_from_another_layer_need_not_have_been_shown(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    template = environment.sceptre_dir / "templates" / "service.yaml"
+    template.write_text(template.read_text().replace("AWS::SNS::Topic", "AWS::ECS::TaskDefinition"))
+    review = plan_changes(environment, waiter=waiter)
+    launched.replacing = {"Thing": "True"}
+    outcomes = apply(environment, review, waiter=waiter)
+    assert outcomes[-1].result == "updated"
+
+
 def test_only_named_layers_are_applied(
     environment: Environment, cloudformation, waiter: Waiter
 ) -> None:

@@ -102,7 +102,6 @@ def test_what_is_revised_by_every_change_is_shouted_only_when_it_goes() -> None:
     assert attention(change("Modify", revised)) == ""
     assert attention(change("Remove", revised)) == "DELETED"
     assert attention(change("Modify", "AWS::ECS::Service")) == "REPLACED"
-    assert change("Modify", revised).destructive, "one that was not shown still stops the run"
 
 
 @pytest.mark.parametrize(
