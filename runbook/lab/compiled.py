@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runbook.errors import InputInvalid
-from runbook.lab.layout import ACCOUNT, POINTS, WINDOW
+from runbook.lab.layout import (
+    ACCOUNT,
+    LEAST_SLOW,
+    LOGIT_5_PCT,
+    P95_PER_LOGIT,
+    POINTS,
+    WINDOW,
+)
 from runbook.lab.policy import METRICS, Policy
 from runbook.lab.service import ServiceModel
 from runbook.scaling.alarms import STATES, TREATMENTS
@@ -52,10 +59,9 @@ def compile_policy(
             )
     delays = [_ticks(timing.publish_s(period_s), tick_s, 0) for period_s in periods]
     start, ready = _ticks(timing.start_s, tick_s, 1), _ticks(timing.ready_s, tick_s, 0)
-    p95_needed = any(item.metric == "p95" for item in policy.stepped)
     streams = np.array(
         [
-            [s // tick_s, delay, int(p95_needed), s // tick_s, s // tick_s + delay + 1, 0, 0]
+            [s // tick_s, delay, 0, s // tick_s, s // tick_s + delay, 0, 0]
             for s, delay in zip(periods, delays, strict=True)
         ],
         dtype=np.int64,
@@ -68,7 +74,7 @@ def compile_policy(
         )
     stream = {period_s: index for index, period_s in enumerate(periods)}
     tracking_i, tracking_f = _tracking(policy, stream)
-    step_i, step_f, steps = _steps(policy, stream)
+    step_i, step_f, steps = _steps(policy, stream, service.slo_ms / 1000.0)
     many = len(tracking_i) + len(step_i)
     alarm_bits = np.zeros((many, 5), dtype=np.int64)
     alarm_bits[:, 3:] = _NO_DATA
@@ -93,7 +99,10 @@ def compile_policy(
     arguments = (
         service.tables,
         settings,
-        np.array([start, ready, judge_s // tick_s, block_s // tick_s], dtype=np.int64),
+        np.array(
+            [start, ready, judge_s // tick_s, block_s // tick_s, math.gcd(*periods) // tick_s],
+            dtype=np.int64,
+        ),
         streams,
         tracking_i,
         tracking_f,
@@ -144,10 +153,10 @@ def _tracking(
 
 
 def _steps(
-    policy: Policy, stream: dict[int, int]
+    policy: Policy, stream: dict[int, int], slo_s: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     whole = np.zeros((len(policy.stepped), 10), dtype=np.int64)
-    real = np.zeros((len(policy.stepped), 3))
+    real = np.zeros((len(policy.stepped), 4))
     rows: list[tuple[float, float, float]] = []
     for index, item in enumerate(policy.stepped):
         whole[index] = (
@@ -162,7 +171,9 @@ def _steps(
             _AGGREGATIONS.index(item.policy.aggregation),
             TREATMENTS.index(item.rule.treat_missing_data),
         )
-        real[index] = (item.rule.threshold, item.policy.cooldown_s, item.cpu_floor_pct)
+        threshold = item.rule.threshold
+        passed = _slow_share(threshold, slo_s) if item.metric == "p95" else threshold
+        real[index] = (threshold, item.policy.cooldown_s, item.cpu_floor_pct, passed)
         rows += [
             (
                 -math.inf if step.lower is None else step.lower,
@@ -172,6 +183,16 @@ def _steps(
             for step in item.policy.steps
         ]
     return whole, real, np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _slow_share(p95_s: float, slo_s: float) -> float:
+    """The share of slow requests beyond which p95 is over `p95_s`; rounding passes nothing."""
+    logit = LOGIT_5_PCT + math.log(p95_s / slo_s) / P95_PER_LOGIT
+    share = (1.0 + 1e-12) / (1.0 + math.exp(-logit))
+    # Shares are cut at both ends, so a threshold beyond them is always or never passed.
+    if share < LEAST_SLOW:
+        return -0.5
+    return share if share < 1.0 - LEAST_SLOW else math.inf
 
 
 def _semantics(choices: Semantics) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ published, the decision, then the traffic of the tick, then the ends of metric p
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from runbook.lab import jit
 from runbook.lab.jit import compiled
 from runbook.lab.kernel_alarms import see_step, see_tracking
 from runbook.lab.kernel_rules import any_alarm, decide_flat, observe_flat
-from runbook.lab.kernel_service import meter, serve, stop_tasks
-from runbook.lab.layout import DRAIN_S, POINTS, TICK_S
+from runbook.lab.kernel_service import capacity, gather, next_due, publish, stop_tasks
+from runbook.lab.layout import DRAIN_S, POINTS, SLO_S, TICK_S
 from runbook.scaling import arithmetic
+
+_NEVER = 2**62
 
 
 @compiled
@@ -58,6 +61,7 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
     """
     tick_s = service[TICK_S]
     start_ticks, ready_ticks, judge_ticks, day_ticks = delays[0], delays[1], delays[2], delays[3]
+    base_ticks = delays[4]
     slots = starts.shape[1]
     n_streams, n_tracking, n_step = streams.shape[0], tracking_i.shape[0], step_i.shape[0]
     tick = state[0]
@@ -65,6 +69,7 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
     starting = state[4]
     bound = state[5]
     minimum, maximum = bounds[bound, 1], bounds[bound, 2]
+    bound_tick = bounds[bound + 1, 0] if bound + 1 < bounds.shape[0] else _NEVER
     last_demand, last_serving = state[6], state[7]
     violating_run, longest_run = state[8], state[9]
     backlog = sums[n_streams, 0]
@@ -89,15 +94,26 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
     lost = 0.0
     slow_sum = 0.0
     peak = 0
+    # Since metrics were last added up, which is every `base_ticks`.
+    base_left = base_ticks - tick % base_ticks
+    base_requests = base_used = base_slow = 0.0
+    base_running = base_serving = 0
+    due_tick = next_due(streams)
+    watching = True
+    # What follows from the number of serving tasks, until it changes.
+    known = -1
+    able = slow_backlog = most_backlog = cpu_s = offset = slope = 0.0
 
     for i in range(arrivals.shape[0]):
         now_s = tick * tick_s
         before = desired
 
         # Bounds: scheduled actions and the forecast's floor move the count at once.
-        while bound + 1 < bounds.shape[0] and bounds[bound + 1, 0] <= tick:
-            bound += 1
+        if tick >= bound_tick:
+            while bound + 1 < bounds.shape[0] and bounds[bound + 1, 0] <= tick:
+                bound += 1
             minimum, maximum = bounds[bound, 1], bounds[bound, 2]
+            bound_tick = bounds[bound + 1, 0] if bound + 1 < bounds.shape[0] else _NEVER
         if desired < minimum:
             desired = minimum
         elif desired > maximum:
@@ -115,54 +131,56 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
             starts[1, slot] = 0
             serving += ready
 
-        observe_flat(activities, desired, running, now_s, semantics)
+        if watching:
+            watching = observe_flat(activities, desired, running, now_s, semantics)
 
         # Alarms whose newest datapoint has just been published.
-        due = False
-        for s in range(n_streams):
-            streams[s, 4] -= 1
-            if streams[s, 4] > 0:
-                continue
-            streams[s, 4] = streams[s, 0]
-            due = True
-            at = streams[s, 5]
-            streams[s, 5] = (at + 1) % POINTS
-            for p in range(n_tracking):
-                if tracking_i[p, 0] == s:
-                    see_tracking(
-                        p, s, ring, at, tracking_i, tracking_f, semantics, alarm_bits, newest
-                    )
-            for p in range(n_step):
-                if step_i[p, 0] == s:
-                    see_step(
-                        p,
-                        n_tracking + p,
-                        s,
-                        ring,
-                        at,
-                        step_i,
-                        step_f,
-                        semantics,
-                        alarm_bits,
-                        newest,
-                    )
-        if due and any_alarm(alarm_bits):
-            desired = decide_flat(
-                desired,
-                running,
-                minimum,
-                maximum,
-                now_s,
-                tracking_i,
-                tracking_f,
-                step_i,
-                step_f,
-                steps,
-                semantics,
-                alarm_bits,
-                newest,
-                activities,
-            )
+        if tick == due_tick:
+            for s in range(n_streams):
+                if streams[s, 4] > tick:
+                    continue
+                streams[s, 4] += streams[s, 0]
+                at = streams[s, 5]
+                streams[s, 5] = at + 1 if at + 1 < POINTS else 0
+                for p in range(n_tracking):
+                    if tracking_i[p, 0] == s:
+                        see_tracking(
+                            p, s, ring, at, tracking_i, tracking_f, semantics, alarm_bits, newest
+                        )
+                for p in range(n_step):
+                    if step_i[p, 0] == s:
+                        see_step(
+                            p,
+                            n_tracking + p,
+                            s,
+                            ring,
+                            at,
+                            step_i,
+                            step_f,
+                            semantics,
+                            alarm_bits,
+                            newest,
+                        )
+            due_tick = next_due(streams)
+            if any_alarm(alarm_bits):
+                desired = decide_flat(
+                    desired,
+                    running,
+                    minimum,
+                    maximum,
+                    now_s,
+                    tracking_i,
+                    tracking_f,
+                    step_i,
+                    step_f,
+                    steps,
+                    semantics,
+                    alarm_bits,
+                    newest,
+                    activities,
+                    service[SLO_S],
+                )
+                watching = True
 
         # The service follows: new tasks start, surplus ones stop, those not yet running first.
         if desired != before:
@@ -182,11 +200,54 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
 
         # The traffic of this tick.
         count = arrivals[i]
-        backlog, slow, used, given_up = serve(count, backlog, serving, tables, service)
-        lost += given_up
+        if serving != known:
+            known = serving
+            able, slow_backlog, most_backlog, cpu_s, offset, slope = capacity(
+                serving, tables, service
+            )
+        slow = 1.0
+        if serving > 0:
+            used = (backlog + count) * cpu_s
+            waited = backlog
+            backlog += count - able
+            if backlog > 0.0:
+                used = able * cpu_s
+                if backlog > most_backlog:
+                    lost += backlog - most_backlog
+                    backlog = most_backlog
+            else:
+                backlog = 0.0
+            if waited + backlog <= slow_backlog:
+                slow = 1.0 / (1.0 + math.exp(offset - slope * count))
+        else:
+            used = 0.0
+            lost += backlog + count
+            backlog = 0.0
         slow_count = slow * count
-        for s in range(n_streams):
-            meter(s, count, used, running, serving, slow_count, service, streams, sums, ring)
+        base_requests += count
+        base_used += used
+        base_slow += slow_count
+        base_running += running
+        base_serving += serving
+        base_left -= 1
+        if base_left == 0:
+            base_left = base_ticks
+            for s in range(n_streams):
+                gather(
+                    s,
+                    base_requests,
+                    base_used,
+                    base_slow,
+                    base_running,
+                    base_serving,
+                    streams,
+                    sums,
+                )
+                streams[s, 3] -= base_ticks
+                if streams[s, 3] == 0:
+                    publish(s, running, service, streams, sums, ring)
+            base_requests = base_used = base_slow = 0.0
+            base_running = base_serving = 0
 
         # What it was worth.
         judged_requests += count
@@ -248,6 +309,8 @@ def _advance(  # noqa: PLR0912, PLR0915 - one flat loop, see above
                 day_left = day_ticks
                 day += 1
 
+    for s in range(n_streams):
+        gather(s, base_requests, base_used, base_slow, base_running, base_serving, streams, sums)
     state[0] = tick
     state[1], state[2], state[3] = desired, running, serving
     state[4] = starting

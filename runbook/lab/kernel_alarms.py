@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from runbook.lab.jit import called, compiled
-from runbook.lab.layout import CPU, RUNNING
+from runbook.lab.layout import CPU, FLOORED, RUNNING
 from runbook.scaling import arithmetic
 
 _alarm_verdict = called(arithmetic.alarm_verdict)
@@ -127,16 +127,18 @@ def see_step(
         if math.isnan(cpu):
             value = math.nan
         elif cpu <= floor:
-            value = 0.0
+            value = FLOORED
     n, extra = step_i[p, 2], int(semantics[0])
-    for k in range(n + extra - 1, 0, -1):
-        newest[q, k] = newest[q, k - 1]
-    newest[q, 0] = value
+    newest_at = alarm_bits[q, 1] - 1
+    if newest_at < 0:
+        newest_at = n + extra - 1
+    alarm_bits[q, 1] = newest_at
+    newest[q, newest_at] = value
     above = alarm_bits[q, 0] << 1
     present = alarm_bits[q, 2] << 1
     if not math.isnan(value):
         present |= 1
-        if value > step_f[p, 0]:
+        if value > step_f[p, 3]:
             above |= 1
     alarm_bits[q, 0] = above
     alarm_bits[q, 2] = present

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from runbook.lab.jit import called, compiled
-from runbook.lab.layout import IN, OUT
+from runbook.lab.layout import FLOORED, IN, LEAST_SLOW, LOGIT_5_PCT, OUT, P95_PER_LOGIT, SLOW
 from runbook.scaling import arithmetic
 
 _tracked_scale_out = called(arithmetic.tracked_scale_out)
@@ -39,13 +39,16 @@ def _completed(
         activities[side, 5] = min(now_s, timeout_s)
 
 
-@compiled
-def observe_flat(activities: Any, desired: int, running: int, now_s: float, semantics: Any) -> None:
-    """Note activities that have completed."""
-    if activities[OUT, 0] > 0.0 and activities[OUT, 5] < 0.0:
-        _completed(activities, OUT, 1, desired, running, now_s, semantics[9])
-    if activities[IN, 0] > 0.0 and activities[IN, 5] < 0.0:
-        _completed(activities, IN, -1, desired, running, now_s, semantics[9])
+@called
+def observe_flat(activities: Any, desired: int, running: int, now_s: float, semantics: Any) -> bool:
+    """Note activities that have completed; whether any is still under way."""
+    watching = False
+    for side in range(2):
+        if activities[side, 0] > 0.0 and activities[side, 5] < 0.0:
+            direction = 1 if side == OUT else -1
+            _completed(activities, side, direction, desired, running, now_s, semantics[9])
+            watching |= activities[side, 5] < 0.0
+    return watching
 
 
 @called
@@ -98,16 +101,43 @@ def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, step
 
 
 @called
+def _metric(value: float, metric: int, slo_s: float) -> float:
+    """A step policy's metric from what the ring holds: p95 in seconds, or the value itself.
+
+    The measured model gives the share of slow requests; the response time rises with its odds.
+    One in twenty is the SLO by definition, see `P95_PER_LOGIT`.
+    """
+    if value == FLOORED:
+        return 0.0
+    if metric != SLOW:
+        return value
+    share = min(max(value, LEAST_SLOW), 1.0 - LEAST_SLOW)
+    odds = math.log(share / (1.0 - share)) - LOGIT_5_PCT
+    return slo_s * math.exp(P95_PER_LOGIT * odds)
+
+
+@called
 def _aggregated(
-    newest: Any, q: int, n: int, extra: int, aggregation: int, newest_only: bool
+    newest: Any,
+    q: int,
+    n: int,
+    extra: int,
+    aggregation: int,
+    newest_only: bool,
+    newest_at: int,
+    metric: int,
+    slo_s: float,
 ) -> float:
     """The metric a step policy compares: an aggregate of the datapoints its alarm rests on."""
     found = 0
     result = math.nan
-    for k in range(n + extra):
-        value = newest[q, k]
+    size = n + extra
+    for k in range(size):
+        at = newest_at + k
+        value = newest[q, at if at < size else at - size]
         if math.isnan(value):
             continue
+        value = _metric(value, metric, slo_s)
         found += 1
         if found == 1:
             result = value
@@ -138,6 +168,7 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
     alarm_bits: Any,
     newest: Any,
     activities: Any,
+    slo_s: float,
 ) -> int:
     """The desired count after one decision; notes the activity it begins."""
     out_cooling = _cooling(activities, OUT, now_s, semantics)
@@ -171,7 +202,15 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
         if due == 0 or alarm_bits[q, 3] != _ALARM:
             continue
         value = _aggregated(
-            newest, q, step_i[p, 2], int(semantics[0]), step_i[p, 8], semantics[11] > 0.0
+            newest,
+            q,
+            step_i[p, 2],
+            int(semantics[0]),
+            step_i[p, 8],
+            semantics[11] > 0.0,
+            alarm_bits[q, 1],
+            step_i[p, 1],
+            slo_s,
         )
         if math.isnan(value):
             continue

@@ -10,109 +10,99 @@ from runbook.lab.layout import (
     CPU,
     IDLE_PCT,
     LOGIT_5_PCT,
-    P95,
-    P95_PER_LOGIT,
     POINTS,
     QUEUE_S,
     REQUESTS,
     RUNNING,
     SHARE_CORES,
     SLO_S,
+    SLOW,
     STARTUP_PCT,
     TICK_S,
     ZERO_REPORTED,
 )
 
 
-@compiled
-def serve(
-    count: float, backlog: float, serving: int, tables: Any, service: Any
-) -> tuple[float, float, float, float]:
-    """One tick of `count` requests: the backlog after it, the share that was slow, the CPU
-    seconds used, the requests given up.
+@called
+def capacity(
+    serving: int, tables: Any, service: Any
+) -> tuple[float, float, float, float, float, float]:
+    """What so many serving tasks can do in a tick.
+
+    Requests served at most; the backlog beyond which all requests are slow; the longest backlog;
+    CPU seconds a request; and a, b of the share of slow requests, 1 / (1 + exp(a - b * count)).
 
     Up to what the tasks can do at all the measured model says who is slow; beyond it requests
     queue, all are slow, and those that would wait longer than `QUEUE_S` are given up.
     """
     if serving <= 0:
-        return 0.0, 1.0, 0.0, count + backlog
-    tick_s = service[TICK_S]
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     most = tables.shape[1] - 1
     n = serving if serving < most else most
     able_rps = serving * tables[2, n]
-    able = able_rps * tick_s
-    work = backlog + count
-    served, left, given_up = work, 0.0, 0.0
-    if work > able:
-        served = able
-        left = work - able
-        limit = able_rps * service[QUEUE_S]
-        if left > limit:
-            given_up = left - limit
-            left = limit
-    slow = 1.0
-    if backlog + left <= service[SLO_S] * able_rps:
-        load = count / (tick_s * serving)
-        slow = 1.0 / (1.0 + math.exp(-LOGIT_5_PCT - tables[1, n] * (load / tables[0, n] - 1.0)))
-    return left, slow, served * tables[3, n], given_up
+    steep = tables[1, n]
+    return (
+        able_rps * service[TICK_S],
+        service[SLO_S] * able_rps,
+        service[QUEUE_S] * able_rps,
+        tables[3, n],
+        steep - LOGIT_5_PCT,
+        steep / (tables[0, n] * service[TICK_S] * serving),
+    )
 
 
 @compiled
-def meter(
+def next_due(streams: Any) -> int:
+    """The tick of the next publication."""
+    first = streams[0, 4]
+    for s in range(1, streams.shape[0]):
+        first = min(first, streams[s, 4])
+    return int(first)
+
+
+@compiled
+def gather(
     s: int,
-    count: float,
+    requests: float,
     used: float,
+    slow: float,
     running: int,
     serving: int,
-    slow_count: float,
-    service: Any,
     streams: Any,
     sums: Any,
-    ring: Any,
 ) -> None:
-    """Add a tick to the metrics of stream `s`; at the end of its period publish datapoints."""
-    tick_s = service[TICK_S]
-    # What tasks use beside requests: idling, and starting.
-    busy_pct = running * service[IDLE_PCT] + (running - serving) * service[STARTUP_PCT]
-    sums[s, 0] += count
-    sums[s, 1] += used * 100.0 + busy_pct * service[SHARE_CORES] * tick_s
+    """Add what has come together to the metrics of stream `s`."""
+    sums[s, 0] += requests
+    sums[s, 1] += used
     sums[s, 2] += running
     sums[s, 3] += serving
-    sums[s, 4] += slow_count
-    streams[s, 3] -= 1
-    if streams[s, 3] > 0:
-        return
+    sums[s, 4] += slow
+
+
+@compiled
+def publish(s: int, running: int, service: Any, streams: Any, sums: Any, ring: Any) -> None:
+    """End the period of stream `s`: its datapoints, for when they are published."""
+    tick_s = service[TICK_S]
     streams[s, 3] = streams[s, 0]
     at = streams[s, 6]
     streams[s, 6] = at + 1 if at + 1 < POINTS else 0
     ring[s, CPU, at] = math.nan
     if sums[s, 2] > 0.0:
-        cpu = sums[s, 1] / (sums[s, 2] * service[SHARE_CORES] * tick_s)
+        # What tasks use beside requests: idling, and starting.
+        busy_pct = sums[s, 2] * service[IDLE_PCT]
+        busy_pct += (sums[s, 2] - sums[s, 3]) * service[STARTUP_PCT]
+        asked = service[SHARE_CORES] * tick_s
+        cpu = (sums[s, 1] * 100.0 + busy_pct * asked) / (sums[s, 2] * asked)
         ring[s, CPU, at] = min(cpu, 100.0)
     total = sums[s, 0]
     ring[s, REQUESTS, at] = math.nan
     if sums[s, 3] > 0.0 and (total > 0.0 or service[ZERO_REPORTED] > 0.0):
         # Per target and minute, whatever the period.
         ring[s, REQUESTS, at] = total * 60.0 / (sums[s, 3] * tick_s)
-    if streams[s, 2] > 0:
-        ring[s, P95, at] = _p95_s(total, sums[s, 4], service[SLO_S])
+    ring[s, SLOW, at] = sums[s, 4] / total if total > 0.0 else math.nan
     ring[s, RUNNING, at] = running
     for column in range(5):
         sums[s, column] = 0.0
-
-
-@called
-def _p95_s(total: float, slow: float, slo_s: float) -> float:
-    """p95 of a period in seconds, by the share of slow requests; NaN without requests.
-
-    The measured model gives the share of slow requests; the response time rises with its odds.
-    One in twenty is the SLO by definition, see `P95_PER_LOGIT`.
-    """
-    if total <= 0.0:
-        return math.nan
-    share = min(max(slow / total, 1e-6), 1.0 - 1e-6)
-    odds = math.log(share / (1.0 - share)) - LOGIT_5_PCT
-    return slo_s * math.exp(P95_PER_LOGIT * odds)
 
 
 @called
