@@ -121,6 +121,7 @@ lab: $(READY) ## JupyterLab on the notebooks
 bench: $(READY) ## Benchmarks, on an idle machine
 	$(BIN)/python bench/service.py
 	$(BIN)/python bench/load.py
+	$(BIN)/python bench/lab.py
 
 docs: $(READY) ## Write docs/reference.md, alarms.md and architecture.md from the code
 	$(BIN)/python docs/generate.py

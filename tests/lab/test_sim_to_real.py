@@ -83,3 +83,35 @@ def test_another_timeline_does_not_agree(bench: ModuleType, run: Path) -> None:
     near, same = bench.agreement(record, np.full(240, 4))
     assert near == 0.0
     assert same == 0.0
+
+
+def test_a_count_that_never_moves_shows_what_the_figures_are_worth(
+    bench: ModuleType, run: Path
+) -> None:
+    near, same = bench.best_constant(bench.read_record(run))
+    assert near == 100.0
+    assert same == pytest.approx(100.0 * 15 / 24, abs=5.0)
+
+
+def test_several_runs_make_a_table_ready_for_the_documentation(
+    bench: ModuleType, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    folders = [str(run)]
+    for number in (1, 2):
+        other = tmp_path / f"other{number}"
+        for name in ("60_verify", "30_analyse", "sceptre"):
+            shutil.copytree(run / name, other / name)
+        record = other / "60_verify" / "verification.json"
+        record.write_text(record.read_text().replace('"one"', f'"other{number}"'))
+        folders.append(str(other))
+    monkeypatch.setattr(sys, "argv", ["sim_to_real.py", *folders])
+    assert bench.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        "one (delays read off it)",
+        "other1",
+        "other2",
+        "all that gave no delays",
+    ]
+    assert lines[-1].split("|")[2].strip() == "48"
