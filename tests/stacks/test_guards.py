@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sceptre.config.reader import ConfigReader
+from sceptre.context import SceptreContext
 from sceptre.exceptions import SceptreException
+from sceptre.plan import actions
 
 from runbook.environment import Environment
 from runbook.errors import GuardRefused, InputInvalid, StackNotFound
@@ -86,6 +92,35 @@ def test_who_is_calling_must_be_known(dev: Environment) -> None:
     nobody.connection_manager.call = call
     with pytest.raises(SceptreException, match="AWS does not know who is calling: no credentials"):
         EnvironmentGuard(stack=nobody).run()
+
+
+SCEPTRE = Path(__file__).parents[2] / "sceptre"
+STACKS, _ = ConfigReader(
+    SceptreContext(project_path=str(SCEPTRE), command_path="")
+).construct_stacks()
+#: Every action of Sceptre that writes and can have hooks.
+WRITES = ("launch", "create", "update", "delete", "create_change_set", "execute_change_set")
+
+
+@pytest.mark.parametrize("configured", STACKS, ids=lambda item: item.name)
+@pytest.mark.parametrize("action", WRITES)
+def test_no_stack_is_written_to_before_its_guard(configured: Any, action: str) -> None:
+    hooks = [type(hook) for hook in configured.hooks.get(f"before_{action}", [])]
+    assert hooks[:1] == [EnvironmentGuard]
+    if configured.name.endswith("/service") and action in {
+        "create",
+        "update",
+        "execute_change_set",
+    }:
+        assert hooks[-1] is ImageGuard
+
+
+def test_the_actions_that_write_are_all_of_sceptres() -> None:
+    hooked = set(re.findall(r"@add_stack_hooks\n    def (\w+)", inspect.getsource(actions)))
+    assert hooked - set(WRITES) <= {
+        "validate", "diff", "drift_detect", "drift_show", "dump_config", "dump_template"
+    }  # fmt: skip
+    assert set(WRITES) <= hooked
 
 
 def test_only_an_image_that_is_there_is_deployed(

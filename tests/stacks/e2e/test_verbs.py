@@ -270,6 +270,37 @@ def test_plain_sceptre_is_guarded(project: Any) -> None:
     assert "Traceback" not in refused.stdout + refused.stderr
 
 
+def test_another_account_is_refused_before_anything_is_written(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By this name it is not known as this machine: it might be AWS. Its account is 000000000000.
+    endpoint = project.state()["endpoint_url"].replace("127.0.0.1", "127.1")
+    project.replace(
+        "sceptre/config/staging/config.yaml", 'account_id: ""', 'account_id: "999988887777"'
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    for verb in (["create", "staging", "network"], ["change", "staging", "x", "network"]):
+        refused = project.run(*verb)
+        assert refused.code == 2
+        assert "staging is not written to account 000000000000: it belongs to 9" in refused.err
+    plain = subprocess.run(
+        [Path(sys.executable).with_name("sceptre"), "launch", "-y", "staging/network.yaml"],
+        cwd=project.root / "sceptre",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert plain.returncode != 0
+    assert "staging is not written to account 000000000000" in plain.stdout + plain.stderr
+    assert "Traceback" not in plain.stdout + plain.stderr
+    staging = load_environment("staging", project.root)
+    assert not aws.client(staging, "ssm").describe_parameters()["Parameters"], "no lock either"
+    assert set(json.loads(project.run("status", "staging", "--json").out).values()) == {None}
+
+
 def test_delete_says_what_goes_and_then_nothing_is_left(project: Any) -> None:
     dry = project.run("delete", "local", "--dry-run")
     assert "delete stack shop-local-network" in dry.out
