@@ -164,12 +164,6 @@ class QueueModel:
             self.wait.at(tasks, rate_per_task_rps),
         )
 
-    def p95_ms(self, tasks: int, rate_per_task_rps: float) -> float:
-        """The long-run p95 at a rate per task."""
-        task = self.task(tasks, rate_per_task_rps)
-        times = poisson_response_times_s(rate_per_task_rps, _LONG_S / tasks, tasks, task, 1)
-        return float(np.percentile(times, 95)) * 1000.0
-
     def crossing_rps(
         self, tasks: int, *, factor: float = 0.0, cv: float = 0.0, wait_s: float = 0.0
     ) -> float:
