@@ -35,7 +35,7 @@ def write_parameter(path: Path, name: str, value: str, origin: str = "") -> bool
     text = path.read_text(encoding="utf-8")
     start, end = found.span("value")
     shown = value if value.startswith("!") else f'"{value}"'
-    lines = f'{text[:start]}{shown}{text[end:]}'.split("\n")
+    lines = f"{text[:start]}{shown}{text[end:]}".split("\n")
     if origin:
         tell_origin(lines, text.count("\n", 0, start), origin)
     path.write_text("\n".join(lines), encoding="utf-8")
