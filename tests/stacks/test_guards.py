@@ -95,9 +95,10 @@ def test_who_is_calling_must_be_known(dev: Environment) -> None:
 
 
 SCEPTRE = Path(__file__).parents[2] / "sceptre"
-STACKS, _ = ConfigReader(
-    SceptreContext(project_path=str(SCEPTRE), command_path="")
-).construct_stacks()
+STACKS = sorted(
+    ConfigReader(SceptreContext(project_path=str(SCEPTRE), command_path="")).construct_stacks()[0],
+    key=lambda item: item.name,
+)
 #: Every action of Sceptre that writes and can have hooks.
 WRITES = ("launch", "create", "update", "delete", "create_change_set", "execute_change_set")
 
