@@ -196,7 +196,7 @@ def _bounds(
     rate = arrivals / RESOLUTION_S
     oracle = float(service.needed(rate).sum())
     delay = _delay(service)
-    ahead = maximum_filter1d(rate, delay + 1, origin=-(delay // 2))
+    ahead = maximum_filter1d(rate, delay + 1, origin=-((delay + 1) // 2))
     clairvoyant = _cost(service.needed(ahead), service) / oracle
     yield "clairvoyant", clairvoyant, clairvoyant
     minutes = HIGH_RESOLUTION_20S.low_periods * RESOLUTION_S // 60

@@ -87,10 +87,16 @@ class History:
         """The rate in ticks `first` up to before `last`, requests/s.
 
         Between the middles of the history's intervals it runs straight; ticks as long as the
-        intervals take the values as they are.
+        intervals take the values as they are, longer ones the mean over each.
         """
         if tick_s == self.step_s:
             return self.rate_rps[first:last]
+        if tick_s > self.step_s:
+            edges = np.arange(first, last + 1) * tick_s / self.step_s
+            start, end = math.floor(edges[0]), math.ceil(edges[-1])
+            totals = np.concatenate(([0.0], np.cumsum(self.rate_rps[start:end])))
+            at_edges = np.interp(edges, np.arange(start, start + len(totals)), totals)
+            return np.diff(at_edges) * self.step_s / tick_s
         middles = (np.arange(first, last) + 0.5) * tick_s / self.step_s - 0.5
         left = max(math.floor(middles[0]), 0)
         right = min(math.ceil(middles[-1]) + 1, len(self.rate_rps))

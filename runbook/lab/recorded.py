@@ -21,6 +21,8 @@ MOST_DAYS = 455
 #: How long CloudWatch keeps each period, in days (CloudWatch API reference, GetMetricStatistics).
 KEPT = ((60, 15), (300, 63), (3600, MOST_DAYS))
 _HOUR = timedelta(hours=1)
+#: The latest periods are left out: what is not published yet would look like no requests.
+_UNPUBLISHED_PERIODS = 3
 
 
 def recorded_rows(
@@ -109,7 +111,9 @@ def _bands(
         kept: tuple[tuple[int, int], ...] = ((environment.metric_period_s, days),)
     else:
         kept = KEPT
-    edge = datetime.fromtimestamp(now.timestamp() // kept[0][0] * kept[0][0], UTC)
+    finest_s = kept[0][0]
+    whole = now.timestamp() // finest_s - _UNPUBLISHED_PERIODS
+    edge = datetime.fromtimestamp(whole * finest_s, UTC)
     bands = []
     for period_s, age in kept:
         oldest = now - timedelta(days=min(age, days))

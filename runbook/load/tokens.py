@@ -64,8 +64,10 @@ class Tokens:
 
     def _in_time(self, token: str) -> float:
         now_s, ends_s = self._clock(), expires_at_s(token)
-        # A token that is over already (clocks differ) is not fetched over and over.
-        return max(ends_s - min(_MARGIN_S, _MARGIN_SHARE * (ends_s - now_s)), now_s + 1.0)
+        if ends_s <= now_s:
+            # Over already, because clocks differ: not fetched over and over.
+            return now_s + _AGAIN_S
+        return ends_s - min(_MARGIN_S, _MARGIN_SHARE * (ends_s - now_s))
 
 
 def expires_at_s(token: str) -> float:

@@ -1,5 +1,6 @@
 """Histories: what is mended, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,17 @@ def test_scaling_makes_the_train_p99_need_the_tasks(days: History, service: Serv
     assert service.needed(np.array([np.quantile(train, 0.99)]))[0] == 10
     assert days.peak_tasks == 10
     assert "multiplied" in days.notes[0]
+
+
+def test_longer_ticks_keep_every_request_of_finer_intervals(days: History):
+    rates = np.random.default_rng(1).uniform(0.0, 900.0, 2_400)
+    for step_s in (1, 3, 12):
+        fine = replace(days, step_s=step_s, rate_rps=rates)
+        ticks = fine.seconds // 20
+        coarse = fine.rates(20, 0, ticks)
+        assert coarse.sum() * 20 == pytest.approx(rates.sum() * step_s)
+        parts = [fine.rates(20, at, min(at + 7, ticks)) for at in range(0, ticks, 7)]
+        np.testing.assert_allclose(np.concatenate(parts), coarse)
 
 
 def test_ticks_keep_the_requests(days: History):

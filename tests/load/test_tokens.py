@@ -76,7 +76,7 @@ def test_a_refused_token_is_renewed_once_and_not_over_and_over() -> None:
 
 def test_a_user_who_cannot_log_in_tries_again_later_and_holds_up_nobody() -> None:
     clock = Clock()
-    tokens = Tokens([token_until(clock.now_s - 5), token_until(clock.now_s + 10)], clock)
+    tokens = Tokens([token_until(clock.now_s + 8), token_until(clock.now_s + 10)], clock)
     clock.now_s += 9
     assert tokens.due() == 0
     tokens.not_renewed(0)
@@ -84,6 +84,15 @@ def test_a_user_who_cannot_log_in_tries_again_later_and_holds_up_nobody() -> Non
     tokens.renewed(1, "opaque")
     assert tokens.due() is None
     clock.now_s += 30
+    assert tokens.due() == 0
+
+
+def test_a_token_that_clocks_call_over_is_not_fetched_over_and_over() -> None:
+    clock = Clock()
+    tokens = Tokens([token_until(clock.now_s - 5)], clock)
+    clock.now_s += 29
+    assert tokens.due() is None
+    clock.now_s += 1
     assert tokens.due() == 0
 
 
