@@ -80,8 +80,14 @@ def tune(
     reported beside the `baselines`. `current` is what is configured: it is kept
     unless it breaks the rule on train or the winner saves `WORTH_PCT` there, surely. Without
     `high_resolution` only 60 s metrics are searched. Raises InputInvalid when either window is
-    too short to learn from or to report on.
+    too short to learn from or to report on, or for a budget that is none.
     """
+    if not 0.0 < budget_pct <= 100.0:
+        raise InputInvalid(
+            f"A budget of {budget_pct:g} % cannot be kept or broken",
+            "it is the share of requests that may lie in violating minutes",
+            "give more than 0 and at most 100; 0.5, say",
+        )
     train, test = history.train_part, history.test_part
     if train.seconds < _SHORTEST_TRAIN_S or test.seconds < _SHORTEST_TRAIN_S:
         raise InputInvalid(

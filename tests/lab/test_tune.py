@@ -107,6 +107,14 @@ def test_the_best_of_todays_practice_is_a_row(days: History, service: ServiceMod
     assert any("best of today's practice" in finding for finding in found.findings)
 
 
+@pytest.mark.parametrize("budget_pct", [0.0, -1.0, 101.0, float("nan")])
+def test_a_budget_that_is_none_is_refused(
+    days: History, service: ServiceModel, budget_pct: float
+) -> None:
+    with pytest.raises(InputInvalid, match="cannot be kept or broken"):
+        tuned(days, service, budget_pct=budget_pct)
+
+
 def test_a_day_is_too_short_to_tune_on(days: History, service: ServiceModel):
     with pytest.raises(InputInvalid, match="too short"):
         tuned(days.part(0, 1440), service)
