@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from runbook.aws import client, outputs
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, InputInvalid
+from runbook.guard import require_writable
 
 _SECRET_BYTES = 32
 _NAMES = {"api-key": "key", "basic": "basic"}
@@ -87,6 +88,15 @@ def key_store(environment: Environment) -> KeyStore:
         )
     api = client(environment, "cloudfront-keyvaluestore", environment.region_of("edge"))
     return KeyStore(found["KeyStoreArn"], found["AccessControl"], _reachable(api))
+
+
+def writable_store(environment: Environment) -> KeyStore:
+    """The store to `issue`, `rotate` or `revoke` in.
+
+    Raises GuardRefused where the environment does not belong, and what `key_store` raises.
+    """
+    require_writable(environment)
+    return key_store(environment)
 
 
 def _reachable(api: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,21 @@ from typing import Any
 
 import pytest
 
-from runbook import aws, guard
+from runbook import aws, guard, keys
+from runbook.capacity import hold
+from runbook.cli import keys as commands
 from runbook.ecs import push
 from runbook.ecs.push import Push
 from runbook.environment import Environment
 from runbook.errors import GuardRefused
+from runbook.metrics.service import ServiceIdentity
 from runbook.stacks import delivery, launch, lock, plan, remove
 from runbook.stacks.review import Review
+from runbook.verify import run as verification
 
 OURS, THEIRS = "111122223333", "999988887777"
 REVIEW = Review("dev", (), "d" * 64)
+SERVICE = ServiceIdentity("shop", "web", "service/shop/web", "app/b/1", "tg", "arn:t", "http://x")
 SENT = Push("shop:1", "shop", "host/shop", "src-1")
 
 
@@ -48,7 +54,7 @@ class Calls:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     fake = Calls()
-    for module in (aws, launch, lock, plan, push, remove):
+    for module in (aws, keys, launch, lock, plan, push, remove):
         monkeypatch.setattr(module, "client", fake.client)
     monkeypatch.setattr(launch, "require_unaltered", lambda environment, review: None)
     return fake
@@ -69,6 +75,14 @@ WRITES: dict[str, Callable[[Environment], Any]] = {
     "lock": lock.lock_of,
     "push plan": lambda e: push.plan(e, "service", None),  # type: ignore[arg-type]
     "push": lambda e: push.push(e, SENT, None, through_api=True),  # type: ignore[arg-type]
+    "keys": keys.writable_store,
+    "hold": lambda e: hold.scaling_suspended(e, SERVICE).__enter__(),
+    "verify": lambda e: verification.run_verification(
+        e,
+        None,  # type: ignore[arg-type]
+        e.project / "out",
+        run_id="r",
+    ),
 }
 
 
@@ -87,6 +101,19 @@ def test_an_environment_without_an_account_is_not_written_to(
 ) -> None:
     with pytest.raises(GuardRefused, match=f'write account_id: "{THEIRS}"'):
         WRITES[name](replace(dev, account_id=""))
+    assert calls.asked == ["get_caller_identity"]
+
+
+@pytest.mark.parametrize(
+    "words", [["issue", "dev", "ann"], ["rotate", "dev", "0a1b2c"], ["revoke", "dev", "0a1b2c"]]
+)
+def test_keys_are_written_to_no_other_account(
+    words: list[str], dev: Environment, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package shows the group `keys` where its module would be.
+    monkeypatch.setattr(sys.modules["runbook.cli.keys"], "load_environment", lambda name: dev)
+    with pytest.raises(GuardRefused, match=f"not written to account {THEIRS}"):
+        commands.keys.main(words, standalone_mode=False)
     assert calls.asked == ["get_caller_identity"]
 
 

@@ -20,6 +20,7 @@ from runbook import aws, region
 from runbook.ecs.service import Service, describe, wait_stable
 from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, InputInvalid
+from runbook.guard import require_writable
 from runbook.metrics.history import DIMENSION, NAMESPACE
 from runbook.metrics.service import ServiceIdentity
 
@@ -96,8 +97,10 @@ def scaling_suspended(
 ) -> Iterator[Held]:
     """Suspend the service's scaling for a `with` block and restore count and scaling after it.
 
-    Raises InputInvalid when the service has no scalable target, AwsCallFailed when AWS refuses.
+    Raises GuardRefused where the environment does not belong, InputInvalid when the service has
+    no scalable target, AwsCallFailed when AWS refuses.
     """
+    require_writable(environment)
     path = record or record_path(environment)
     found = Found.load(path, identity.resource_id) or _look(environment, identity)
     found.save(path)

@@ -29,7 +29,7 @@ def keys() -> None:
 @json_option
 def issue(env: str, owner: str, days: int, dry_run: bool, as_json: bool) -> None:
     """Make a credential for OWNER and show it this once."""
-    store = edge_keys.key_store(load_environment(env))
+    store = edge_keys.writable_store(load_environment(env))
     if dry_run:
         say(f"DRY RUN: would put the hash of a new credential of {owner} into {store.arn}")
         return
@@ -44,7 +44,7 @@ def issue(env: str, owner: str, days: int, dry_run: bool, as_json: bool) -> None
 @json_option
 def rotate(env: str, key_id: str, grace_days: int, dry_run: bool, as_json: bool) -> None:
     """Give the owner of KEY_ID a new credential; the old one ends later."""
-    store = edge_keys.key_store(load_environment(env))
+    store = edge_keys.writable_store(load_environment(env))
     if dry_run:
         say(f"DRY RUN: would replace {key_id} in {store.arn} within {grace_days} days")
         return
@@ -57,7 +57,7 @@ def rotate(env: str, key_id: str, grace_days: int, dry_run: bool, as_json: bool)
 @_dry_run
 def revoke(env: str, key_id: str, dry_run: bool) -> None:
     """End a credential; edge locations know within seconds."""
-    store = edge_keys.key_store(load_environment(env))
+    store = edge_keys.writable_store(load_environment(env))
     if dry_run:
         say(f"DRY RUN: would delete {key_id} from {store.arn}")
         return

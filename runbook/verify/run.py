@@ -19,6 +19,7 @@ from runbook import aws, region
 from runbook.capacity.rig import host_cores
 from runbook.ecs.service import wait_stable
 from runbook.environment import Environment
+from runbook.guard import require_writable
 from runbook.load.measurement import Progress, RawLoad
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
@@ -48,9 +49,11 @@ def run_verification(
     """Drive the plan's load and let the service scale by itself. Writes `verification.json`.
 
     Begins with the minimum of tasks and no scale-out alarm on; ends early once the service
-    has scaled in. Raises StackNotFound before the first deployment, StackFailed when the
-    minimum of tasks does not become healthy, LoadFailed when the driver cannot work.
+    has scaled in. Raises GuardRefused where the environment does not belong, StackNotFound
+    before the first deployment, StackFailed when the minimum of tasks does not become healthy,
+    LoadFailed when the driver cannot work.
     """
+    require_writable(environment)
     identity = service_identity(environment)
     out_dir.mkdir(parents=True, exist_ok=True)
     _begin_at_minimum(environment, identity, plan, on_progress)
