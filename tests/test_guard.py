@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 
 from runbook import aws, guard, keys
 from runbook.capacity import hold
-from runbook.cli import keys as commands
 from runbook.ecs import push
 from runbook.ecs.push import Push
 from runbook.environment import Environment
@@ -111,7 +110,8 @@ def test_keys_are_written_to_no_other_account(
     words: list[str], dev: Environment, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The package shows the group `keys` where its module would be.
-    monkeypatch.setattr(sys.modules["runbook.cli.keys"], "load_environment", lambda name: dev)
+    commands = import_module("runbook.cli.keys")
+    monkeypatch.setattr(commands, "load_environment", lambda name: dev)
     with pytest.raises(GuardRefused, match=f"not written to account {THEIRS}"):
         commands.keys.main(words, standalone_mode=False)
     assert calls.asked == ["get_caller_identity"]
