@@ -156,13 +156,13 @@ class _Experiment:
         kept = [
             step.rate_per_task_rps * min(step.tasks, tasks)
             for step in self.steps
-            if step.valid and (step.trt_p95_ms or math.inf) <= self.plan.slo_ms
+            if step.undisturbed and (step.trt_p95_ms or math.inf) <= self.plan.slo_ms
         ]
         return max(kept, default=self.plan.calibrate_rps)
 
     def _retry(self, tasks: int, done: Sequence[MeasuredStep]) -> None:
-        """Drive void steps near the crossing once more, beyond the budget if need be."""
-        void = [step.rate_per_task_rps for step in done if not step.valid]
+        """Drive void and disturbed steps near the crossing once more, even beyond the budget."""
+        void = [step.rate_per_task_rps for step in done if not step.undisturbed]
         crossing = crossing_estimate(self._cuts(done), ALLOWED_SLOW_SHARE)
         rates = rates_to_retry(void, crossing, self.plan.retry_steps)
         if rates:
@@ -171,10 +171,10 @@ class _Experiment:
             self._phase(tasks, "retry", [rate * tasks for rate in rates])
 
     def _cuts(self, done: Sequence[MeasuredStep]) -> list[StepBlocks]:
-        """The valid steps in blocks, rates per task."""
+        """The undisturbed steps in blocks, rates per task."""
         cuts = []
         for step in done:
-            if step.valid:
+            if step.undisturbed:
                 raw = RawLoad.load(self.out_dir / step.raw_file)
                 cuts.append(self.phases.sample(step, raw).blocks(self.plan.slo_ms))
         return cuts
@@ -228,7 +228,7 @@ class _Experiment:
 
         Of the busiest few: what a task uses besides requests weighs on calm steps.
         """
-        told = [step for step in done if step.valid and step.cpu_pct and step.requests]
+        told = [step for step in done if step.undisturbed and step.cpu_pct and step.requests]
         told = sorted(told, key=lambda step: step.cpu_pct or 0.0)[-_COST_STEPS:]
         costs = sorted(
             self._cost_of(step.cpu_pct or 0.0, step.requests or 0.0, step.tasks) for step in told

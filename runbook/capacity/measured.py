@@ -16,6 +16,8 @@ from runbook.load.measurement import RawLoad, StepStats
 
 SCHEMA_VERSION = 1
 FILE_NAME = "load_test.json"
+#: How the reason begins that a disturbance gives.
+DISTURBED = "disturbed for "
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class MeasuredStep:
     `client` is what the driver saw. `trt_*_ms` are CloudWatch's percentiles of the target
     response time in that period, which decide; None when nothing was published. `requests`
     is the balancer's count. `void_reason` is None for a step that counts. `raw_file` is the
-    recording, relative to the load test's folder, which holds other steps too.
+    recording, relative to the load test's folder, which holds other steps too. `disturbance` is
+    the reason to drive the step once more, "" without one; whether it counts is for the analysis
+    to say, which knows how many steps are disturbed.
     """
 
     tasks: int
@@ -43,11 +47,17 @@ class MeasuredStep:
     throttled_pct: float | None
     host_busy_cores: float | None
     void_reason: str | None
+    disturbance: str = ""
 
     @property
     def valid(self) -> bool:
-        """Whether the step counts."""
+        """Whether the step counts; of a disturbed one, whether it may."""
         return self.void_reason is None
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether the step counts however many others are disturbed."""
+        return self.valid and not self.disturbance
 
     @property
     def rate_per_task_rps(self) -> float:
@@ -73,6 +83,9 @@ class MeasuredStep:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MeasuredStep:
         """The inverse of `to_dict`."""
+        # Files of before 2026-11-27 have a disturbance among the reasons that void a step.
+        if "disturbance" not in values and (values["void_reason"] or "").startswith(DISTURBED):
+            values = {**values, "void_reason": None, "disturbance": values["void_reason"]}
         return cls(
             **{
                 **values,
@@ -123,7 +136,10 @@ class LoadTest:
         return RawLoad.load(self.folder / step.raw_file)
 
     def frame(self) -> pd.DataFrame:
-        """One row a step in the order they ran; units are in the column names."""
+        """One row a step in the order they ran; units are in the column names.
+
+        A disturbed step is void there, as it was for the load test.
+        """
         rows = [
             {
                 "tasks": step.tasks,
@@ -149,7 +165,7 @@ class LoadTest:
                 "driver_lag_p99_ms": step.client.lag_p99_ms,
                 "driver_cpu_cores": step.client.driver_cpu_cores,
                 "weak": step.client.weak,
-                "void_reason": step.void_reason,
+                "void_reason": step.void_reason or step.disturbance or None,
             }
             for step in self.steps
         ]
@@ -158,14 +174,21 @@ class LoadTest:
     def findings(self) -> list[str]:
         """What a reader must know of the run: how much counts, what is void and why, notes."""
         void = [step for step in self.steps if not step.valid]
+        disturbed = [step for step in self.steps if step.valid and step.disturbance]
         lag = max((step.client.lag_p99_ms for step in self.steps), default=0.0)
         return [
-            f"{len(self.steps) - len(void)} of {len(self.steps)} steps count; a request costs "
+            f"{len(self.steps) - len(void) - len(disturbed)} of {len(self.steps)} steps count; "
+            "a request costs "
             f"{self.cpu_s_per_request * 1000:.2f} ms of CPU; CPU shares are held by "
             f"{self.enforcement}; the driver was at most {lag:.1f} ms late (p99 of a step)",
             *(
                 f"void: {step.tasks} task(s) at {step.rate_rps:.0f} requests/s: {step.void_reason}"
                 for step in void
+            ),
+            *(
+                f"{step.tasks} task(s) at {step.rate_rps:.0f} requests/s: {step.disturbance}; "
+                "void unless such steps recur"
+                for step in disturbed
             ),
             *self.notes,
         ]

@@ -121,9 +121,11 @@ class PhaseRunner:
         )
 
     def _judged(self, step: MeasuredStep, raw: RawLoad) -> MeasuredStep:
-        """The step, void if too much of it was disturbed: then it is driven once more."""
-        reason = self.sample(step, raw).void if step.valid else ""
-        return replace(step, void_reason=reason) if reason else step
+        """The step, told if too much of it was disturbed: then it is driven once more.
+
+        Nothing more is decided here: what is seen to recur in the end counts after all.
+        """
+        return replace(step, disturbance=self.sample(step, raw).void) if step.valid else step
 
     def _wait_for_metrics(self, starts: Sequence[float]) -> pd.DataFrame:
         period_s = self.rig.facts.period_s

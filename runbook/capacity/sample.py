@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from runbook.capacity.crossing import StepBlocks, blocks
 from runbook.capacity.disturbance import MOST, Disturbed, Observed, find_disturbed
-from runbook.capacity.measured import LoadTest, MeasuredStep
+from runbook.capacity.measured import DISTURBED, LoadTest, MeasuredStep
 from runbook.capacity.stationarity import judge
 from runbook.load.kinds import RouteClass
 from runbook.load.measurement import RawLoad, percentile_ms
@@ -92,7 +92,7 @@ def samples_of(test: LoadTest) -> list[Sample]:
 
     A disturbance of the measurement is rare. What disturbs more than `RECURRING` of the steps is
     the service's own doing, a collection of garbage say, and its users will meet it: then
-    nothing is left out for it.
+    nothing is left out for it, nor are the steps that the load test drove once more for it.
     """
     valid = [step for step in test.steps if step.valid]
     taken = [_sample_of(test, step, disturbance=True) for step in valid]
@@ -157,7 +157,7 @@ def take_sample(
     whole = Sample(step, arrivals_s, counted, latency_ms[counted], duration_s)
     if found.length_s > MOST * duration_s:
         reason = (
-            f"disturbed for {found.length_s:.1f} of {duration_s:.1f} s "
+            f"{DISTURBED}{found.length_s:.1f} of {duration_s:.1f} s "
             f"({_spans_text(found.spans)}): {found.evidence}"
         )
         return replace(whole, void=reason, disturbed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from runbook.capacity.experiment import ExperimentPlan, conduct, forecast, kinds
 from runbook.capacity.fit import fit_curve
 from runbook.capacity.measured import LoadTest
 from runbook.capacity.rig import Facts
+from runbook.capacity.sample import samples_of
 from runbook.environment import Environment
 from runbook.errors import InputInvalid, MeasurementVoid
 from runbook.load import schedule
@@ -34,7 +36,8 @@ class SimulatedRig:
 
     `busy_cores(rate)` lets a test make the host the limit; metrics of the periods in
     `unpublished` (numbers of the steps driven) never come. Half of what is asked in segments
-    above `refuses_above_rps` is refused at once (503).
+    above `refuses_above_rps` is refused at once (503). `slow_s(number)`: for so many seconds of
+    a step, from its third on, answers take 35 ms more: too slow, but no harm.
     """
 
     service: Any
@@ -42,6 +45,7 @@ class SimulatedRig:
     busy_cores: Callable[[float, int], float] = lambda rate, number: 0.6
     unpublished: frozenset[int] = frozenset()
     refuses_above_rps: float = float("inf")
+    slow_s: Callable[[int], float] = lambda number: 0.0
     clock: float = 1_700_000_000.0
     held: list[int] = field(default_factory=list)
     phases: list[list[float]] = field(default_factory=list)
@@ -87,6 +91,10 @@ class SimulatedRig:
         asked = np.array([segment.mean_rps for segment in segments])
         segment = np.clip(np.searchsorted(edges, intended, "right") - 1, 0, len(asked) - 1)
         refused = (asked[segment] > self.refuses_above_rps) & (np.arange(len(intended)) % 2 == 0)
+        before = sum(len(rates) for rates in self.phases[:-1])
+        for number, start in enumerate(edges[1:-1], start=1):
+            until = start + 2.0 + self.slow_s(before + number)
+            done = done + 0.035 * ((intended >= start + 2.0) & (intended < until))
         status[refused] = 503
         done = np.where(refused, intended + 0.0005, done)
         raw = RawLoad(intended, intended + 0.0001, done + 0.0004, status)
@@ -244,6 +252,50 @@ def test_void_steps_near_the_crossing_are_driven_once_more(
     assert void
     assert all("the host was the limit" in (step.void_reason or "") for step in void)
     assert any("driven once more" in note for note in test.notes)
+
+
+def test_a_step_disturbed_for_long_is_driven_once_more_and_does_not_count(
+    rig: SimulatedRig, tmp_path: Path
+) -> None:
+    rig.slow_s = lambda number: 4.0 if number == 9 else 0.0
+    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110)
+    test = conduct(rig, plan, tmp_path, run_id="r1")
+    (disturbed,) = [step for step in test.steps if not step.undisturbed]
+    assert disturbed is test.steps[8]
+    assert disturbed.disturbance.startswith("disturbed for 4.0 of 10.0 s (2.0 to 6.0 s)")
+    (again,) = [step for step in test.steps if step.phase == "retry"]
+    assert again.rate_rps == pytest.approx(disturbed.rate_rps)
+    assert [item.reason for item in fit_curve(test, resamples=50).count(1).void] == [
+        disturbed.disturbance
+    ]
+    told = test.findings()
+    assert told[0].startswith("11 of 12 steps count")
+    assert told[1].endswith(f"{disturbed.disturbance}; void unless such steps recur")
+    assert test.frame()["void_reason"][8] == disturbed.disturbance
+
+
+def test_what_disturbs_steps_for_long_and_recurs_counts(rig: SimulatedRig, tmp_path: Path) -> None:
+    """The two that are disturbed for a second only would be no recurrence by themselves."""
+    slow_s = {2: 4.0, 3: 1.0, 4: 4.0, 7: 4.0, 8: 4.0, 9: 1.0}
+    rig.slow_s = lambda number: slow_s.get(number, 0.0)
+    plan = ExperimentPlan(task_counts=(1,), load_budget_s=110)
+    test = conduct(rig, plan, tmp_path, run_id="r1")
+    long = [number for number, step in enumerate(test.steps, 1) if step.disturbance]
+    assert long == [2, 4, 7, 8]
+    found = samples_of(test)
+    assert len(found) == len(test.steps) == 13
+    assert not any(sample.void or sample.dropped for sample in found)
+    for number in slow_s:
+        note = "6 of 13 steps have slow stretches that their load does not explain: they recur"
+        assert note in found[number - 1].note
+    assert all((found[number - 1].latency_ms > 20).mean() > 0.3 for number in long)
+    # A file of before has the reason where those are that void a step for good.
+    path = tmp_path / "load_test.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for step in content["steps"]:
+        step["void_reason"] = step.pop("disturbance") or step["void_reason"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert LoadTest.load(path) == test
 
 
 def test_a_period_that_was_never_published_is_void(rig: SimulatedRig, tmp_path: Path) -> None:
