@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
 from runbook.errors import InputInvalid, MeasurementVoid
-from runbook.thresholds.bounds import Constraints, Maximum, maximum
+from runbook.thresholds.bounds import Constraints, Maximum, bounds, maximum
 
 #: An interval this many times as high as low is called weak.
 _WIDE = 1.5
@@ -48,14 +48,88 @@ def worst_bound(
             f"the lower bound of c_SLO is {everywhere:g} requests/s per task",
             "run the load test again: runbook run 20_load_test",
         )
-    headroom = constraints.headroom(curve.period_s)
-    most = maximum(constraints, current, everywhere * headroom, curve.task_cpu)
-    worst, findings = _within(curve, known, constraints.min_tasks, most.tasks)
-    if worst.lo_per_task_rps < everywhere:
-        # So many tasks carry less each that the peak may need more of them.
-        most = maximum(constraints, current, worst.lo_per_task_rps * headroom, curve.task_cpu)
-        worst, findings = _within(curve, known, constraints.min_tasks, most.tasks)
+    worst, most, findings = _settled(curve, known, constraints, current)
     return worst, most, [*most.findings, *findings, *_weakness(worst.count)]
+
+
+def _settled(
+    curve: CapacityCurve,
+    known: Sequence[CountCurve],
+    constraints: Constraints,
+    current: Mapping[str, float],
+) -> tuple[Worst, Maximum, list[str]]:
+    """The fewest tasks at most that carry the peak by the bound that so many tasks have.
+
+    More tasks may lower the bound that their number came from, so it is asked again until it
+    stands, or until the law says that no number of tasks carries the peak.
+    """
+    headroom = constraints.headroom(curve.period_s)
+    peak_rps = constraints.expected_peak_rps or 0.0
+    tasks = max(constraints.min_tasks, 1)
+    while True:
+        worst, findings = _within(curve, known, constraints.min_tasks, tasks)
+        rate_rps = worst.lo_per_task_rps * headroom
+        most = maximum(constraints, current, rate_rps, curve.task_cpu)
+        # The law is asked only beyond what is known: below, fewer tasks may carry more in all.
+        beyond = tasks >= known[-1].tasks and tasks * rate_rps < peak_rps
+        if beyond and headroom * _reach_rps(curve, known, tasks) <= peak_rps:
+            return _overloaded(curve, known, constraints, current)
+        if most.tasks <= tasks:
+            return worst, most, findings
+        tasks = most.tasks
+
+
+def _overloaded(
+    curve: CapacityCurve,
+    known: Sequence[CountCurve],
+    constraints: Constraints,
+    current: Mapping[str, float],
+) -> tuple[Worst, Maximum, list[str]]:
+    """As many tasks as carry the most, for a peak that no number of them carries."""
+    headroom, fewest = constraints.headroom(curve.period_s), max(constraints.min_tasks, 1)
+    fitting = bounds(constraints, curve.task_cpu)
+    fits = fitting[0].tasks if fitting else math.inf
+    # Without the peak: what is configured, or the bound that was asked for.
+    without = replace(constraints, expected_peak_rps=None)
+    kept = maximum(without, current, known[0].lo_per_task_rps * headroom, curve.task_cpu)
+    best = curve.scalability.best_tasks if curve.scalability else None
+    turns = () if best is None else (math.floor(best), math.ceil(best))
+    totals_rps = {}
+    for wanted in sorted({kept.tasks, *(count.tasks for count in known), *turns}):
+        tasks = int(min(max(wanted, fewest), fits))
+        worst, _ = _within(curve, known, constraints.min_tasks, tasks)
+        totals_rps[tasks] = tasks * worst.lo_per_task_rps * headroom
+    tasks = max(totals_rps, key=lambda count: totals_rps[count])
+    worst, findings = _within(curve, known, constraints.min_tasks, tasks)
+    reach_rps = headroom * _reach_rps(curve, known, tasks)
+    short = (
+        f"A peak of {constraints.expected_peak_rps:g} requests/s cannot be carried by more tasks: "
+        f"with headroom {_tasks(tasks, tasks)} carry {totals_rps[tasks]:.0f} requests/s, and by "
+        f"the scalability law more of them never more than {reach_rps:.0f}; find what the tasks "
+        "share (the store, for one) and let it take more, or make requests cheaper, then measure "
+        "again: runbook run 20_load_test"
+    )
+    why = (
+        f"a peak of {constraints.expected_peak_rps:g} requests/s is more than any number of tasks "
+        f"carries; {_tasks(tasks, tasks)} carry {totals_rps[tasks]:.0f} requests/s with headroom"
+    )
+    fit = (f"{bound.tasks} tasks fit: {bound.why}" for bound in fitting)
+    return worst, Maximum(tasks, why, (short, *fit)), findings
+
+
+def _reach_rps(curve: CapacityCurve, known: Sequence[CountCurve], tasks: int) -> float:
+    """The total that this many tasks, or any more of them, carry at most by the law."""
+    law, highest = curve.scalability, known[-1]
+    if law is None or (law.contention <= 0 and law.coherency <= 0):
+        return math.inf
+    of_law = highest.lo_per_task_rps * highest.tasks / law.total_rps(highest.tasks)
+    from_tasks = max(tasks, highest.tasks)
+    best = law.best_tasks
+    if best is None:
+        return of_law * law.rate_rps / law.contention
+    return of_law * max(
+        law.total_rps(max(from_tasks, turn)) for turn in (math.floor(best), math.ceil(best))
+    )
 
 
 def predicted_counts(curve: CapacityCurve) -> list[CountCurve]:
