@@ -175,10 +175,10 @@ def recommend(
             "request a minute to aim at",
             "look at the load test: the service itself is too slow, or the interval too wide",
         )
-    cpu_target, cpu_findings = _cpu_target(worst.cpu_pct_at(rate, curve.share_cores))
+    cpu_pct = worst.cpu_pct_at(rate, curve.share_cores)
+    cpu_target, cpu_why, cpu_findings = _cpu_target(cpu_pct)
     findings += cpu_findings
-    floor = float(math.floor(_FLOOR_SHARE * cpu_target))
-    calm_ms = _p95_below(worst, floor, curve)
+    floor, floor_why = _cpu_floor(cpu_pct, cpu_target, worst, curve)
     periods = constraints.periods(curve.period_s)
     made = [
         (
@@ -195,7 +195,7 @@ def recommend(
         (
             "CpuTarget",
             cpu_target,
-            f"the CPU measured at that rate: {1000 * worst.cpu_s_per_request:.2f} ms a request"
+            f"{cpu_why}: {1000 * worst.cpu_s_per_request:.2f} ms a request"
             + (f" and {worst.cpu_idle_pct:.1f} % whatever the rate" if worst.cpu_idle_pct else "")
             + f", of {curve.task_cpu} CPU units",
             evidence,
@@ -206,13 +206,7 @@ def recommend(
             "the SLO, in the metric's unit: beyond it tasks are added",
             None,
         ),
-        (
-            "P95CpuFloor",
-            floor,
-            f"{_FLOOR_SHARE:.0%} of CpuTarget: below it p95 was {calm_ms}, so slow and less busy "
-            "than that is not for want of tasks",
-            evidence,
-        ),
+        ("P95CpuFloor", floor, floor_why, evidence),
         ("MinTasks", float(constraints.min_tasks), "asked for", None),
         ("MaxTasks", float(most.tasks), most.why, None),
     ]
@@ -230,22 +224,55 @@ def _rounded(per_minute: float) -> float:
     return math.floor(per_minute / step) * step
 
 
-def _cpu_target(cpu_pct: float) -> tuple[float, list[str]]:
-    """The CPU target in whole percent, kept to what makes sense, with what to say of it."""
+def _cpu_target(cpu_pct: float) -> tuple[float, str, list[str]]:
+    """The CPU target in whole percent, kept to what makes sense, why, and what to say of it."""
     low, high = _CPU_RANGE
     if cpu_pct < low:
-        return low, [
-            f"CPU does not limit this service: {cpu_pct:.0f} % at the rate to aim at. CpuTarget is "
+        why = f"the least that makes sense; the CPU measured at that rate is {cpu_pct:.1f} %"
+        finding = (
+            f"CPU does not limit this service: {cpu_pct:.1f} % at the rate to aim at. CpuTarget is "
             f"kept at {low:.0f} %; requests per task are the metric to scale on"
-        ]
-    return float(math.floor(min(cpu_pct, high))), []
+        )
+        return low, why, [finding]
+    if cpu_pct > high:
+        why = f"the most that makes sense; the CPU measured at that rate is {cpu_pct:.1f} %"
+        return high, why, []
+    return float(math.floor(cpu_pct)), "the CPU measured at that rate", []
 
 
-def _p95_below(count: CountCurve, cpu_pct: float, curve: CapacityCurve) -> str:
-    """The highest p95 measured at or below a CPU percentage, in words."""
-    calm = [
+def _cpu_floor(
+    cpu_pct: float, cpu_target: float, count: CountCurve, curve: CapacityCurve
+) -> tuple[float, str]:
+    """The step policy's CPU floor in whole percent, and why.
+
+    Of the CPU at the rate to aim at where the target lies above it: of such a target it could
+    lie above the CPU that the service ever has, and slow answers would never add a task.
+    """
+    floor = float(math.floor(_FLOOR_SHARE * min(cpu_pct, cpu_target)))
+    if floor <= 0:
+        return 0.0, (
+            f"the CPU at that rate, {cpu_pct:.1f} %, is too little to tell busy from idle: a slow "
+            "p95 adds tasks at any CPU"
+        )
+    share = (
+        f"{_FLOOR_SHARE:.0%} of the CPU at that rate, {cpu_pct:.1f} %, for CpuTarget lies above it"
+        if cpu_pct < cpu_target
+        else f"{_FLOOR_SHARE:.0%} of CpuTarget"
+    )
+    calm_ms = _p95_below_ms(count, floor, curve)
+    if calm_ms is None:
+        return floor, f"{share}: no step of the load test was less busy, so what p95 was is unknown"
+    return floor, (
+        f"{share}: below it p95 was at most {calm_ms:.1f} ms, so slow and less busy than that is "
+        "not for want of tasks"
+    )
+
+
+def _p95_below_ms(count: CountCurve, cpu_pct: float, curve: CapacityCurve) -> float | None:
+    """The highest p95 measured at or below a CPU percentage; None when there was no such load."""
+    calm_ms = (
         point.p95_ms
         for point in count.points
         if count.cpu_pct_at(point.rate_per_task_rps, curve.share_cores) <= cpu_pct
-    ]
-    return f"at most {max(calm):.1f} ms" if calm else "not measured"
+    )
+    return max(calm_ms, default=None)

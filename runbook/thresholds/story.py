@@ -33,7 +33,7 @@ def _origin(item: Threshold, curve: CapacityCurve) -> str:
             "The same point seen from the CPU, for when requests become dearer than those "
             f"measured: {item.reason}."
         )
-    if item.name == "P95CpuFloor":
+    if item.name == "P95CpuFloor" and item.value > 0:
         return (
             "Below this CPU a slow answer adds no tasks, for it has another cause than too few of "
             f"them: {item.reason}."

@@ -23,7 +23,11 @@ def test_requests_per_target_is_the_worst_bound_a_minute_with_headroom(
     # 2 % idle + 58.33 requests/s x 2.5 ms / 0.25 cores = 60.3 %
     assert found.values()["CpuTarget"] == 60
     assert found.values()["P95StepThresholdS"] == pytest.approx(0.020)
-    assert found.values()["P95CpuFloor"] < found.values()["CpuTarget"]
+    assert found.values()["P95CpuFloor"] == 48
+    # The calmest step, 40 requests/s, had 42 %, the next one 62 %.
+    assert _reasons(found)["P95CpuFloor"].startswith(
+        "80% of CpuTarget: below it p95 was at most 4.0 ms"
+    )
 
 
 def test_only_counts_that_can_run_decide(curve: CapacityCurve) -> None:
@@ -162,9 +166,44 @@ def test_a_service_that_cpu_does_not_limit_keeps_a_sane_cpu_target(curve: Capaci
     assert found.values()["CpuTarget"] == 10
     assert any("CPU does not limit this service" in line for line in found.findings)
     costly = tuple(replace(c, cpu_s_per_request=0.01) for c in curve.counts)
-    assert (
-        recommend(replace(curve, counts=costly), Constraints(), CURRENT).values()["CpuTarget"] == 90
+    found = recommend(replace(curve, counts=costly), Constraints(), CURRENT)
+    assert (found.values()["CpuTarget"], found.values()["P95CpuFloor"]) == (90, 72)
+    reason = _reasons(found)["CpuTarget"]
+    assert reason.startswith("the most that makes sense; the CPU measured at that rate is 235.3 %")
+
+
+def test_the_step_can_fire_where_cpu_does_not_limit_the_service(curve: CapacityCurve) -> None:
+    """The floor lies below the CPU at c_SLO, whatever CpuTarget is kept at."""
+    light = tuple(replace(c, cpu_s_per_request=1.2e-4, cpu_idle_pct=0.5) for c in curve.counts)
+    light_curve = replace(curve, counts=light)
+    at_c_slo_pct = light[0].cpu_pct_at(light[0].lo_per_task_rps, curve.share_cores)
+    assert 3.5 < at_c_slo_pct < 4.5
+    found = recommend(light_curve, Constraints(), CURRENT)
+    assert found.values()["CpuTarget"] == 10
+    # 0.5 % + 58.33 requests/s x 0.12 ms / 0.25 cores = 3.3 %, of that 80 %
+    assert found.values()["P95CpuFloor"] == 2 < at_c_slo_pct
+    reasons = _reasons(found)
+    assert reasons["CpuTarget"].startswith(
+        "the least that makes sense; the CPU measured at that rate is 3.3 %: 0.12 ms a request"
     )
+    assert reasons["P95CpuFloor"].startswith("80% of the CPU at that rate, 3.3 %")
+    # The calmest step had 40 requests/s, 2.4 %: nothing is claimed of what lies below 2 %.
+    assert "not for want of tasks" not in reasons["P95CpuFloor"]
+    assert "no step of the load test was less busy" in reasons["P95CpuFloor"]
+
+
+def test_a_floor_of_nothing_says_so(curve: CapacityCurve) -> None:
+    tiny = tuple(replace(c, cpu_s_per_request=1e-6, cpu_idle_pct=0.5) for c in curve.counts)
+    tiny_curve = replace(curve, counts=tiny)
+    found = recommend(tiny_curve, Constraints(), CURRENT)
+    assert found.values()["P95CpuFloor"] == 0
+    assert "too little to tell busy from idle" in _reasons(found)["P95CpuFloor"]
+    told = story(tiny_curve, found).set_index("threshold")["how it came to be"]["P95CpuFloor"]
+    assert "adds no tasks" not in told
+
+
+def _reasons(found: Recommendation) -> dict[str, str]:
+    return {item.name: item.reason for item in found.thresholds}
 
 
 def test_a_wide_interval_is_called_weak(curve: CapacityCurve) -> None:
