@@ -23,7 +23,7 @@ _WAY_OUT = {
 }
 
 
-def ignore(event: StackEvent) -> None:
+def ignore(event: object) -> None:
     """For callers who do not listen."""
 
 

@@ -42,6 +42,8 @@ class LayerOutcome:
 
 
 OnLayer = Callable[[LayerOutcome], None]
+#: Hears a layer's name just before its change set is executed.
+OnStart = Callable[[str], None]
 
 
 def apply(
@@ -52,13 +54,14 @@ def apply(
     allowed: frozenset[tuple[str, str]] | None = None,
     on_event: OnEvent | None = None,
     on_layer: OnLayer | None = None,
+    on_start: OnStart | None = None,
     waiter: Waiter | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Bring the reviewed layers, or those of them that are named, to what was reviewed.
 
     `allowed` are the (layer, logical id) that may be replaced or deleted; by default those
-    the review shows. The environment is locked meanwhile. `on_layer` hears of each layer that is
-    done, also of those before one that fails.
+    the review shows. The environment is locked meanwhile. `on_start` hears of each layer that is
+    about to change, `on_layer` of each that is done, also of those before one that fails.
 
     Raises ApprovalMissing when the configuration is no longer what was reviewed, a stack was
     changed since, or a replacement or deletion turns up that was not shown; EnvironmentLocked;
@@ -80,7 +83,7 @@ def apply(
             base = reviewed_layer.base if reviewed_layer else ""
             with aws_variables(environment):
                 work = _Work(cloudformation, layer, shown, base, on_event or ignore, patience)
-                outcomes.append(work.run())
+                outcomes.append(work.run(on_start or ignore))
             if on_layer:
                 on_layer(outcomes[-1])
     return tuple(outcomes)
@@ -108,7 +111,7 @@ class _Work:
     on_event: OnEvent
     waiter: Waiter
 
-    def run(self) -> LayerOutcome:
+    def run(self, on_start: OnStart) -> LayerOutcome:
         layer = self.layer
         self._require_upstream()
         layer.run_hooks("before_launch")
@@ -132,6 +135,7 @@ class _Work:
                 "its template, parameters or tags differ",
             )
         self._require_shown(change_set)
+        on_start(layer.name)
         mark = events.latest_id(self.cloudformation, layer.stack_name)
         changesets.execute(self.cloudformation, layer.stack_name, change_set.arn)
         self._follow(mark, {_DONE[kind]})

@@ -16,7 +16,7 @@ from runbook.environment import Environment
 from runbook.errors import AwsCallFailed, InputInvalid, RunbookError, StackNotFound
 from runbook.stacks.edit import config_file, read_parameter, write_parameter
 from runbook.stacks.following import OnEvent
-from runbook.stacks.launch import LayerOutcome, OnLayer, apply
+from runbook.stacks.launch import LayerOutcome, OnLayer, OnStart, apply
 from runbook.stacks.review import Review
 from runbook.stacks.service_image import (
     TAG,
@@ -25,6 +25,7 @@ from runbook.stacks.service_image import (
     source_image,
     source_reference,
 )
+from runbook.waiting import FAULTS
 
 #: The layer that runs the image.
 LAYER = "service"
@@ -124,20 +125,35 @@ def roll_out(
     allowed: frozenset[tuple[str, str]],
     on_event: OnEvent | None = None,
     on_layer: OnLayer | None = None,
+    on_start: OnStart | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Apply what was reviewed, with the image in the registry before the service needs it.
 
     When the service's layer is known not to have changed, its configuration file gets back its
-    former text: it does not go on naming an image that failed.
+    former text: it does not go on naming an image that failed. `on_start` and `on_layer` hear
+    what those of `apply` hear.
 
     Raises InputInvalid when an image that was not built here is missing from the registry,
     and what `apply` raises.
     """
     if release is None:
-        return apply(environment, review, allowed=allowed, on_event=on_event, on_layer=on_layer)
+        return apply(
+            environment,
+            review,
+            allowed=allowed,
+            on_event=on_event,
+            on_layer=on_layer,
+            on_start=on_start,
+        )
     path = config_file(environment, LAYER)
     former = path.read_text(encoding="utf-8")
     done: list[LayerOutcome] = []
+    started: list[str] = []
+
+    def start(layer: str) -> None:
+        started.append(layer)
+        if on_start:
+            on_start(layer)
 
     def note(outcome: LayerOutcome) -> None:
         done.append(outcome)
@@ -146,11 +162,12 @@ def roll_out(
 
     release.write(environment)
     try:
-        _with_image(environment, review, release, allowed, on_event, note)
-    except RunbookError as error:
+        _with_image(environment, review, release, allowed, on_event, note, start)
+    except (RunbookError, *FAULTS) as error:
         served = any(item.layer == LAYER for item in done)
         # Who could not follow a change to its end does not know what came of it.
-        if not served and not isinstance(error, AwsCallFailed):
+        unknown = LAYER in started and isinstance(error, (AwsCallFailed, *FAULTS))
+        if not served and not unknown:
             path.write_text(former, encoding="utf-8")
         raise
     return tuple(done)
@@ -163,6 +180,7 @@ def _with_image(
     allowed: frozenset[tuple[str, str]],
     on_event: OnEvent | None,
     on_layer: OnLayer,
+    on_start: OnStart,
 ) -> None:
     names = [item.layer for item in review.layers]
     until = names.index(_REGISTRY) + 1 if _REGISTRY in names else 0
@@ -175,6 +193,7 @@ def _with_image(
             allowed=allowed,
             on_event=on_event,
             on_layer=on_layer,
+            on_start=on_start,
         )
 
     run(names[:until])

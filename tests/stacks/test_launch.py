@@ -53,6 +53,21 @@ def test_layers_are_created_in_order_and_events_told(
     assert given["Where"] == "vpc-1:tail"
 
 
+def test_a_layer_is_told_of_once_it_is_certain_to_change_and_before_it_does(
+    environment: Environment, launched, waiter: Waiter
+) -> None:
+    told: list[str] = []
+
+    def start(layer: str) -> None:
+        told.append(layer)
+        assert not [call for call in launched.calls if call.startswith("execute")]
+
+    service_config(environment, "tail", "end")
+    review = plan_changes(environment, waiter=waiter)
+    apply(environment, review, on_start=start, waiter=waiter)
+    assert told == ["service"], "the network does not change"
+
+
 def test_nothing_to_change_is_no_change(environment: Environment, launched, waiter: Waiter) -> None:
     review = plan_changes(environment, waiter=waiter)
     outcomes = apply(environment, review, waiter=waiter)

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
-from runbook.errors import ApprovalMissing, AwsCallFailed, InputInvalid, RunbookError, StackFailed
+from runbook.errors import ApprovalMissing, AwsCallFailed, InputInvalid, StackFailed
 from runbook.stacks import proposed_copy, release
 from runbook.stacks.diff import LayerDiff
 from runbook.stacks.edit import config_file, read_parameter
@@ -155,25 +155,35 @@ def test_an_image_that_nobody_pushed_stops_before_the_service(
 SERVED = LayerOutcome("service", "shop-local-service", "updated", 1)
 
 
+AWAY = AwsCallFailed("No network", "away", "run again")
+BAD_TOKEN = ClientError({"Error": {"Code": "ExpiredToken", "Message": "over"}}, "call")
+
+
 @pytest.mark.parametrize(
-    ("error", "served", "named"),
+    ("error", "started", "served", "named"),
     [
-        (StackFailed("Layer service failed", "no", "mend it"), False, False),
-        (ApprovalMissing("data was changed", "by hand", "review again"), False, False),
-        (StackFailed("Layer scaling failed", "no", "mend it"), True, True),
-        (AwsCallFailed("No network", "away", "run again"), False, True),
+        (StackFailed("Layer service failed", "no", "mend it"), True, False, False),
+        (ApprovalMissing("data was changed", "by hand", "review again"), False, False, False),
+        (AwsCallFailed("CloudFormation refuses data", "no", "mend it"), False, False, False),
+        (BAD_TOKEN, False, False, False),
+        (StackFailed("Layer scaling failed", "no", "mend it"), True, True, True),
+        (AWAY, True, False, True),
+        (BAD_TOKEN, True, False, True),
     ],
 )
 def test_the_configuration_does_not_go_on_naming_what_failed(
     configured: Environment,
     told: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    error: RunbookError,
+    error: Exception,
+    started: bool,
     served: bool,
     named: bool,
 ) -> None:
-    def apply(*_: Any, layers: Any, on_layer: Any, **__: Any) -> None:
+    def apply(*_: Any, layers: Any, on_layer: Any, on_start: Any, **__: Any) -> None:
         if "service" in layers:
+            if started:
+                on_start("service")
             if served:
                 on_layer(SERVED)
             raise error
