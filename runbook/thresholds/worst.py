@@ -197,7 +197,7 @@ def _within(
                 f"{highest.tasks}"
                 if beyond.lo_per_task_rps < highest.lo_per_task_rps
                 else f"c_SLO is assumed not to fall beyond {highest.tasks}, as round robin smooths "
-                "arrivals further and the counts measured show no contention"
+                f"arrivals further{_no_contention(curve)}"
             )
         )
     worst = min(candidates, key=lambda item: item.lo_per_task_rps)
@@ -219,6 +219,19 @@ def _beyond(curve: CapacityCurve, highest: CountCurve, most: int) -> Worst:
     if share >= 1.0:
         return Worst(highest, lo, why)
     return Worst(highest, lo * share, f"{why}, {share:.0%} of it by the scalability law")
+
+
+def _no_contention(curve: CapacityCurve) -> str:
+    """Whether the counts measured speak for no contention; a lower bound tells nothing of it."""
+    if curve.scalability is not None:
+        return " and the counts measured show no contention"
+    usable = sum(not count.censored for count in curve.counts)
+    if usable > 1:
+        return "; the curve has no scalability law, so contention cannot be told"
+    return (
+        f"; contention cannot be told from {'one count' if usable else 'lower bounds'}: measure "
+        "another count, runbook run 20_load_test with task_counts"
+    )
 
 
 def _tasks(first: int, last: int) -> str:

@@ -59,6 +59,26 @@ def test_beyond_what_was_measured_the_assumption_is_named(curve: CapacityCurve) 
     )
 
 
+def test_no_contention_is_claimed_only_where_the_counts_show_it(curve: CapacityCurve) -> None:
+    def assumed(given: CapacityCurve) -> str:
+        _, _, findings = worst_bound(given, Constraints(), CURRENT)
+        (line,) = (line for line in findings if "is assumed not to fall" in line)
+        return line
+
+    flat = replace(curve, scalability=fit_usl({1: 75.0, 3: 89.0}))
+    assert assumed(flat).endswith("and the counts measured show no contention")
+    lone = replace(curve, counts=curve.counts[:1])
+    # The other count is a lower bound, which the law leaves out.
+    bounded = replace(curve, counts=(curve.counts[0], replace(curve.counts[1], censored=True)))
+    for given in (lone, bounded):
+        assert "contention cannot be told from one count: measure another count" in assumed(given)
+        assert "show no contention" not in assumed(given)
+    never = replace(curve, counts=tuple(replace(c, censored=True) for c in curve.counts))
+    assert "contention cannot be told from lower bounds" in assumed(never)
+    # A curve of before has counts and no law.
+    assert "no scalability law, so contention cannot be told" in assumed(curve)
+
+
 def test_beyond_what_was_measured_contention_goes_on(curve: CapacityCurve) -> None:
     law = fit_usl({1: 100.0, 3: 86.0})
     contended = replace(curve, scalability=law)
