@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,10 @@ from runbook.thresholds.bounds import Constraints
 
 #: Service Quotas knows the account's vCPU for Fargate by this name.
 _QUOTA_NAME = "Fargate On-Demand vCPU resource count"
-#: The constraints that can be read.
-READABLE = (
-    "memory_per_task_mib", "connections_per_task", "startup_s", "subnet_addresses", "vcpu_quota",
-)  # fmt: skip
+#: The constraints that can be read: of the task definition, of the service, of the account.
+_OF_TASK = ("memory_per_task_mib", "connections_per_task")
+_OF_SERVICE = (*_OF_TASK, "startup_s", "subnet_addresses")
+READABLE = (*_OF_SERVICE, "vcpu_quota")
 
 
 @dataclass
@@ -46,35 +46,38 @@ def with_sources(given: Constraints, environment: Environment) -> tuple[Constrai
 def read_constraints(environment: Environment) -> Read:
     """Memory, pool, addresses, quota and start-up time of the deployed service."""
     read = Read()
-    service = _try(read, "connections_per_task", lambda: _service(environment))
-    if service is None:
-        return read
-    ecs = aws.client(environment, "ecs")
-    definition = _try(
-        read,
-        "memory_per_task_mib",
-        lambda: ecs.describe_task_definition(taskDefinition=service["taskDefinition"])[
-            "taskDefinition"
-        ],
-    )
-    if definition is not None:
-        _task(read, definition)
-    _try(read, "startup_s", lambda: _startup(read, ecs, service))
-    _try(read, "subnet_addresses", lambda: _addresses(read, environment, service))
+    service = _try(read, _OF_SERVICE, lambda: _service(environment))
+    if service is not None:
+        ecs = aws.client(environment, "ecs")
+        definition = _try(
+            read,
+            _OF_TASK,
+            lambda: ecs.describe_task_definition(taskDefinition=service["taskDefinition"])[
+                "taskDefinition"
+            ],
+        )
+        if definition is not None:
+            _task(read, definition)
+        _try(read, ("startup_s",), lambda: _startup(read, ecs, service))
+        _try(read, ("subnet_addresses",), lambda: _addresses(read, environment, service))
     if environment.is_local:
         read.told.append("vcpu_quota not bounded: the local region has no quota")
     else:
-        _try(read, "vcpu_quota", lambda: _quota(read, environment))
+        _try(read, ("vcpu_quota",), lambda: _quota(read, environment))
     return read
 
 
-def _try(read: Read, name: str, look: Callable[[], Any]) -> Any:
-    """What a look brings; None when it is refused, and why."""
+def _try(read: Read, names: Sequence[str], look: Callable[[], Any]) -> Any:
+    """What a look brings; None when it is refused, and why, of each constraint that it was for."""
     try:
         return look()
     except (ClientError, BotoCoreError, RunbookError, LookupError, ValueError) as error:
-        read.told.append(f"{name} cannot be read, so it bounds nothing unless given: {error}")
+        read.told += [_unread(name, error) for name in names]
         return None
+
+
+def _unread(name: str, why: object) -> str:
+    return f"{name} cannot be read, so it bounds nothing unless given: {why}"
 
 
 def _service(environment: Environment) -> dict[str, Any]:
@@ -92,6 +95,8 @@ def _task(read: Read, definition: Mapping[str, Any]) -> None:
         read.told.append(
             f"memory_per_task_mib {int(definition['memory'])}: of task definition {name}"
         )
+    else:
+        read.told.append(_unread("memory_per_task_mib", f"task definition {name} has no memory"))
     pools = [
         int(item["value"])
         for container in definition["containerDefinitions"]
@@ -103,6 +108,9 @@ def _task(read: Read, definition: Mapping[str, Any]) -> None:
         read.told.append(
             f"connections_per_task {sum(pools)}: STORE_POOL_SIZE in task definition {name}"
         )
+    else:
+        why = f"task definition {name} has no STORE_POOL_SIZE"
+        read.told.append(_unread("connections_per_task", why))
 
 
 def _startup(read: Read, ecs: Any, service: Mapping[str, Any]) -> None:

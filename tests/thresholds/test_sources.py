@@ -13,7 +13,7 @@ from runbook import aws
 from runbook.environment import Environment
 from runbook.errors import StackNotFound
 from runbook.thresholds import Constraints
-from runbook.thresholds.sources import read_constraints, with_sources
+from runbook.thresholds.sources import READABLE, read_constraints, with_sources
 
 CREATED = datetime(2026, 11, 27, 6, tzinfo=UTC)
 OUTPUTS = {"cluster": {"ClusterName": "c"}, "service": {"ServiceName": "web"}}
@@ -131,7 +131,41 @@ def test_without_a_deployed_service_nothing_is_read(
     def missing(environment: Environment, layer: str) -> dict[str, str]:
         raise StackNotFound("no stack", "never deployed", "deploy it")
 
+    _use(monkeypatch, Cloud())
     monkeypatch.setattr(aws, "outputs", missing)
     found, told = with_sources(Constraints(startup_s=40.0), environment)
-    assert found.startup_s == 40.0
-    assert "never deployed" in told[1]
+    assert (found.startup_s, told[0]) == (40.0, "startup_s 40: given")
+    unread = {line.split(" ")[0] for line in told if "cannot be read" in line}
+    assert unread == {"memory_per_task_mib", "connections_per_task", "subnet_addresses"}
+    assert all("never deployed" in line for line in told if "cannot be read" in line)
+    # The quota is the account's, whatever is deployed.
+    assert found.vcpu_quota == 6.0
+
+
+@pytest.mark.parametrize("refused", ["describe_services", "describe_task_definition"])
+def test_every_constraint_is_told_whatever_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, environment: Environment, refused: str
+) -> None:
+    _use(monkeypatch, Cloud(refused))
+    read = read_constraints(environment)
+    assert sorted(line.split(" ")[0] for line in read.told) == sorted(READABLE)
+    unread = {line.split(" ")[0] for line in read.told if "cannot be read" in line}
+    assert unread == set(READABLE) - read.values.keys()
+    assert {"memory_per_task_mib", "connections_per_task"} <= unread
+
+
+def test_a_task_definition_that_says_neither_is_told(
+    monkeypatch: pytest.MonkeyPatch, environment: Environment
+) -> None:
+    cloud = Cloud()
+    bare = {"family": "web", "revision": 8, "containerDefinitions": [{}]}
+    monkeypatch.setattr(
+        cloud, "_describe_task_definition", lambda **_: {"taskDefinition": bare}, raising=False
+    )
+    _use(monkeypatch, cloud)
+    told = read_constraints(environment).told
+    assert any(
+        line.startswith("memory_per_task_mib cannot") and "web:8 has no memory" in line
+        for line in told
+    )
+    assert any(line.endswith("task definition web:8 has no STORE_POOL_SIZE") for line in told)
