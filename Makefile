@@ -65,11 +65,13 @@ else
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not e2e and not scenario"
 endif
 
+SLOWEST := --durations 12 --durations-min 10
+
 e2e: $(READY) ## End-to-end tests on a local region of their own
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not scenario"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(SLOWEST) -m "e2e and not scenario"
 
 scenarios: $(READY) ## Long scenarios; last the whole demo, judged, with the machine to itself
-	$(BIN)/pytest -q -n 2 --dist loadfile -m scenario --ignore tests/scenarios
+	$(BIN)/pytest -q -n 2 --dist loadfile $(SLOWEST) -m scenario --ignore tests/scenarios
 	$(BIN)/pytest -q -m scenario tests/scenarios
 
 image: $(READY) ## Build the service's image (TARGET=runbook: the runbook's; BASE=NAME@sha256:...)

@@ -17,7 +17,7 @@ from runbook.addresses import AddressLists, read_networks
 from runbook.environment import Environment, load_environment
 from runbook.stacks import ip_sets
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.scenario, pytest.mark.timeout(600)]
 
 NOTEBOOK = "80_addresses"
 EDGE = "sceptre/config/local/edge.yaml"
