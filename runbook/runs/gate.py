@@ -49,7 +49,8 @@ def approval(
 
     Whoever gave a digest saw a review in an earlier run, whose record is looked up below `root`:
     it shows what may be replaced or deleted. A run that was approved and killed goes on under the
-    same digest, because what it has done already is as was wanted and the rest is as it was.
+    same digest, because what it has done already is as was wanted and the rest is as it was, also
+    when nothing is left to do but to ask the service.
     `local`, which approves itself, is shown the present plan.
     """
     if not isinstance(plan, Review):
@@ -78,8 +79,6 @@ def _reviewed(environment: str, given: str, root: Path, run_dir: Path) -> Iterat
 def _goes_on(plan: Review, earlier: Review) -> bool:
     """Whether the plan is the rest of an earlier one: nobody else changed a stack meanwhile."""
     before = {item.layer: item.base for item in earlier.layers}
-    return (
-        not plan.empty
-        and plan.configuration == earlier.configuration
-        and all(item.empty or item.base == before.get(item.layer) for item in plan.layers)
+    return plan.configuration == earlier.configuration and all(
+        item.empty or item.base == before.get(item.layer) for item in plan.layers
     )

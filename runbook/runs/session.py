@@ -19,7 +19,7 @@ from runbook.runs.gate import ActionPlan, approval
 from runbook.runs.progress import ProgressFile, Report
 from runbook.runs.result import Artifact, Level, Result
 from runbook.runs.result import Finding as FindingLine
-from runbook.stacks.review import DIGEST_DIGITS, Approvable, Review
+from runbook.stacks.review import DIGEST_DIGITS, NOTHING, Approvable, Review
 
 
 class VerdictFailed(Finding):
@@ -46,7 +46,8 @@ class LongWork(Protocol):
 class NotebookRun:
     """One execution of one notebook. Cells call one method each.
 
-    `go` tells an acting cell whether to act; `stopped` why not, for good.
+    `go` tells an acting cell whether to act; `stopped` why not, for good. `approved` says whether
+    somebody approved this, also where nothing is left to do.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class NotebookRun:
         self._options = options
         self.dry_run = bool(result.parameters.get("dry_run", False))
         self.stopped = ""
-        self.go = False
+        self.go = self.approved = False
         self.acted = True
         self.allowed: frozenset[tuple[str, str]] = frozenset()
         self._approvable: Approvable | None = None
@@ -236,6 +237,7 @@ class NotebookRun:
             self.finding("fail", str(closed))
             return
         self.allowed = opened.allowed
+        self.approved = opened.how != NOTHING
         self.go = self.acted = not self._approvable.empty
         print(f"Gate: {opened.how}.")
 

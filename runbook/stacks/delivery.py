@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runbook.ecs import revisions, service, smoke
+from runbook.ecs.revisions import Revision
 from runbook.ecs.smoke import Answer
 from runbook.endpoint import endpoint
 from runbook.environment import Environment
@@ -61,10 +62,13 @@ def deliver(
     """
     with held(environment, tell=tell):
         before = restore.take(environment, LAYER)
-        changes = review.layer(LAYER)
         proven = True
-        if before is not None and changes is not None and not changes.empty:
-            proven = unproven.note(environment, before.task_definition)
+
+        def start(layer: str) -> None:
+            nonlocal proven
+            if before is not None and layer == LAYER:
+                proven = unproven.note(environment, before.task_definition)
+
         done: list[LayerOutcome] = []
         try:
             roll_out(
@@ -74,6 +78,7 @@ def deliver(
                 allowed=allowed,
                 on_event=on_event,
                 on_layer=done.append,
+                on_start=start,
             )
         except Exception:
             tell(explain.what_stays(done))
@@ -88,6 +93,7 @@ def deliver(
                 smoke_path,
                 smoke_timeout_s,
                 before=before if updated and proven else None,
+                approved=True,
                 on_event=on_event,
                 tell=tell,
             )
@@ -102,19 +108,30 @@ def prove(
     timeout_s: float = 30.0,
     *,
     before: Snapshot | None = None,
+    approved: bool = False,
     on_event: OnEvent | None = None,
     tell: Tell = print,
 ) -> Answer | None:
     """`check` what runs; when it fails, go back and raise StackFailed.
 
     Back to the stack as it was `before`, else to the version that served before a deployment
-    which died before it was asked. Without either the version stays, and only the error tells.
+    which died before it was asked. Without either the version stays, and only the error tells; so
+    it does where nothing is `approved` and the environment may not approve itself.
     """
     with held(environment, tell=tell):
         try:
             answer = check(environment, path, timeout_s, tell)
         except ServiceFailed as error:
-            if not _went_back(environment, before, error, on_event, tell):
+            former = None if before is not None else _former(environment)
+            if former is not None and not (approved or environment.is_local):
+                raise StackFailed(
+                    f"The service of {environment.name} does not work",
+                    f"{error.what}: {error.why}; "
+                    "the run that deployed it had ended before it was asked",
+                    "nobody has approved to go back; review that: runbook run 90_rollback "
+                    f"--env {environment.name} -p revision={former.number}",
+                ) from error
+            if not _went_back(environment, before, former, error, on_event, tell):
                 raise StackFailed(
                     f"The service of {environment.name} does not work",
                     f"{error.what}: {error.why}",
@@ -138,9 +155,17 @@ def prove(
         return answer
 
 
+def _former(environment: Environment) -> Revision | None:
+    """What served before the last deployment, if nobody has seen that one answer."""
+    noted = unproven.noted(environment)
+    known = revisions.revisions(environment) if noted else ()
+    return next((item for item in known if item.arn == noted and not item.current), None)
+
+
 def _went_back(
     environment: Environment,
     before: Snapshot | None,
+    former: Revision | None,
     error: ServiceFailed,
     on_event: OnEvent | None,
     tell: Tell,
@@ -150,9 +175,6 @@ def _went_back(
         tell(f"The service does not work ({error.why}): its stack goes back to what it was.")
         restore.restore(environment, before, on_event=on_event)
         return True
-    noted = unproven.noted(environment)
-    known = revisions.revisions(environment) if noted else ()
-    former = next((item for item in known if item.arn == noted and not item.current), None)
     if former is None:
         return False
     tell(

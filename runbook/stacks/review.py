@@ -21,6 +21,10 @@ DIGEST_DIGITS = 16
 _REVISED = frozenset({"AWS::ECS::TaskDefinition"})
 
 
+#: How a gate is opened for a plan that does nothing.
+NOTHING = "nothing to approve"
+
+
 class Approvable(Protocol):
     """What a gate needs to know of a plan."""
 
@@ -200,7 +204,7 @@ def require_approval(environment: Environment, plan: Approvable, digest: str) ->
     Only `local` may go on without a digest. Raises ApprovalMissing, naming what to approve.
     """
     if plan.empty:
-        return "nothing to approve"
+        return NOTHING
     given = digest.strip().lower()
     if given:
         if len(given) < DIGEST_DIGITS:

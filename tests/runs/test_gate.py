@@ -88,6 +88,17 @@ def test_a_run_that_was_killed_goes_on_under_the_same_digest(dev: Environment, r
     assert opened(dev, rest, runs) == LOST
 
 
+def test_a_run_that_was_killed_when_all_was_done_is_approved_still(
+    dev: Environment, runs: Path
+) -> None:
+    done = [replace(item, operation="none", base="x") for item in SEEN.layers]
+    rest = Review("dev", tuple(done), "a" * 64)
+    assert opened(dev, rest, runs) == LOST
+    assert approval(dev, rest, "", runs, runs / "dev" / "x").how == "nothing to approve"
+    other = replace(rest, configuration="b" * 64)
+    assert approval(dev, other, SEEN.digest, runs, runs / "dev" / "x").how == "nothing to approve"
+
+
 def test_an_unreadable_record_is_none(dev: Environment, runs: Path) -> None:
     (path,) = runs.glob("dev/*/*/review.json")
     path.write_text(json.dumps({"digest": SEEN.digest}))

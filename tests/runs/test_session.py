@@ -107,6 +107,7 @@ def test_an_empty_review_is_no_change(project: Path) -> None:
     run.gate()
     run.finish()
     assert not run.go
+    assert not run.approved
     assert content(run)["verdict"] == "no_change"
 
 

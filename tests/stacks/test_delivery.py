@@ -1,5 +1,7 @@
 """What a deployment does around applying the change: smoke test, going back, saying how to undo."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,9 +45,13 @@ class Stage:
         self.happened: list[str] = []
         self.told: list[str] = []
 
-    def roll_out(self, *_: Any, on_layer: Any = None, **__: Any) -> tuple[LayerOutcome, ...]:
+    def roll_out(
+        self, *_: Any, on_layer: Any = None, on_start: Any = None, **__: Any
+    ) -> tuple[LayerOutcome, ...]:
         self.happened.append("roll out")
         for item in self.done if on_layer else ():
+            if item.changed:
+                on_start(item.layer)
             on_layer(item)
         if self.error:
             raise self.error
@@ -180,6 +186,32 @@ def test_what_a_killed_run_did_not_ask_the_next_one_does_and_goes_back(
     assert stage.happened == ["roll out", "ask", "back to 1", "roll out", "ask"]
     assert "the run that deployed it had ended before it was asked" in stage.told[-1]
     assert stage.noted == ""
+
+
+def test_a_run_that_ends_before_the_service_changes_notes_nothing(
+    environment: Environment, stage: Stage
+) -> None:
+    stage.done, stage.error = [NETWORK], StackFailed("Layer data failed", "no", "mend it")
+    with pytest.raises(StackFailed):
+        stage.deliver(environment)
+    assert stage.noted == ""
+
+
+def test_elsewhere_nothing_goes_back_that_nobody_approved(
+    environment: Environment, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "held", lambda *_, **__: nullcontext())
+    dev = replace(environment, name="dev")
+    stage.noted = "td:1"
+    stage.answers = [ServiceFailed("It is silent", "503", "look")]
+    with pytest.raises(StackFailed, match="runbook run 90_rollback --env dev -p revision=1"):
+        delivery.prove(dev, tell=stage.told.append)
+    assert (stage.happened, stage.noted) == (["ask"], "td:1")
+
+    stage.answers = [ServiceFailed("It is silent", "503", "look"), ANSWER]
+    with pytest.raises(StackFailed, match="deployment to dev was undone"):
+        delivery.prove(dev, approved=True, tell=stage.told.append)
+    assert stage.happened == ["ask", "ask", "back to 1", "roll out", "ask"]
 
 
 def test_a_version_that_was_proven_stays_when_it_fails_later(
