@@ -55,7 +55,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     fake = Calls()
     for module in (aws, keys, launch, lock, plan, push, remove):
         monkeypatch.setattr(module, "client", fake.client)
-    monkeypatch.setattr(launch, "require_unaltered", lambda environment, review: None)
+    monkeypatch.setattr(launch, "require_unaltered", lambda environment, review: {})
     return fake
 
 

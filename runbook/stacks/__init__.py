@@ -6,7 +6,7 @@ Sceptre renders templates, parameters and tags; change sets go through CloudForm
 from runbook.stacks.deployed import status
 from runbook.stacks.events import StackEvent
 from runbook.stacks.failures import Failure, last_failures
-from runbook.stacks.launch import LayerOutcome, apply
+from runbook.stacks.launch import LayerOutcome, apply, apply_edit
 from runbook.stacks.lock import held
 from runbook.stacks.plan import plan_changes
 from runbook.stacks.proposal import proposed_copy
@@ -21,6 +21,7 @@ __all__ = [
     "Review",
     "StackEvent",
     "apply",
+    "apply_edit",
     "delete",
     "deletion_order",
     "held",

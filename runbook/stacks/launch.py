@@ -15,7 +15,8 @@ from runbook.errors import ApprovalMissing, StackFailed
 from runbook.stacks import changesets, events
 from runbook.stacks.changesets import ChangeSet, Kind
 from runbook.stacks.deployed import DEAD, fingerprint, output_lookup, settled
-from runbook.stacks.digest import digest
+from runbook.stacks.digest import digest, layer_digest
+from runbook.stacks.edit import config_file
 from runbook.stacks.following import OnEvent, follow, ignore, require_changeable
 from runbook.stacks.layers import Layer, aws_variables, load_layers
 from runbook.stacks.lock import held
@@ -67,8 +68,7 @@ def apply(
     changed since, or a replacement or deletion turns up that was not shown; EnvironmentLocked;
     StackFailed, root cause first, when a layer fails: later layers are not started.
     """
-    reviewed = [item.layer for item in review.layers]
-    require_unaltered(environment, review)
+    reviewed = require_unaltered(environment, review)
     chosen = [name for name in reviewed if layers is None or name in layers]
     shown = review.destructive if allowed is None else allowed
     patience = waiter or waiter_for(environment)
@@ -76,6 +76,10 @@ def apply(
     with held(environment):
         for name in chosen:
             (layer,) = load_layers(environment, [name], lookup=output_lookup(environment))
+            # Minutes may lie between the review's check and a late layer.
+            (symbolic,) = load_layers(environment, [name])
+            if layer_digest(symbolic) != reviewed[name]:
+                raise _altered(environment)
             cloudformation = Patient(
                 client(environment, "cloudformation", environment.region_of(name)), patience
             )
@@ -89,15 +93,52 @@ def apply(
     return tuple(outcomes)
 
 
-def require_unaltered(environment: Environment, review: Review) -> None:
-    """Raises ApprovalMissing when the configuration is no longer what was reviewed."""
+def apply_edit(
+    environment: Environment,
+    review: Review,
+    layer: str,
+    write: Callable[[], object],
+    *,
+    allowed: frozenset[tuple[str, str]],
+    on_event: OnEvent | None = None,
+) -> tuple[LayerOutcome, ...]:
+    """`write` the layer's configuration file and apply the review, under one lock.
+
+    Nobody else's deployment picks up what is written. The file gets its former text back when the
+    layer is known not to have changed. Raises what `write` and `apply` raise.
+    """
+    path = config_file(environment, layer)
+    started: list[str] = []
+    with held(environment):
+        former = path.read_text(encoding="utf-8")
+        try:
+            write()
+            return apply(
+                environment, review, allowed=allowed, on_event=on_event, on_start=started.append
+            )
+        except Exception as error:
+            if layer not in started or isinstance(error, StackFailed):
+                path.write_text(former, encoding="utf-8")
+            raise
+
+
+def require_unaltered(environment: Environment, review: Review) -> dict[str, str]:
+    """The digests of the reviewed layers, in launch order.
+
+    Raises ApprovalMissing when the configuration is no longer what was reviewed.
+    """
     symbolic = load_layers(environment, [item.layer for item in review.layers])
     if digest(environment, symbolic) != review.configuration:
-        raise ApprovalMissing(
-            f"The stacks of {environment.name} are not what was reviewed",
-            "templates, parameters or tags changed after the review",
-            "review again",
-        )
+        raise _altered(environment)
+    return {layer.name: layer_digest(layer) for layer in symbolic}
+
+
+def _altered(environment: Environment) -> ApprovalMissing:
+    return ApprovalMissing(
+        f"The stacks of {environment.name} are not what was reviewed",
+        "templates, parameters or tags changed after the review",
+        "review again",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,22 @@
 """Applying a review: order, failure, what was not shown, starting again."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
-from runbook.errors import ApprovalMissing, AwsCallFailed, StackFailed
+from runbook.errors import ApprovalMissing, AwsCallFailed, EnvironmentLocked, StackFailed
 from runbook.stacks import launch, plan, remove
 from runbook.stacks.events import StackEvent
 from runbook.stacks.failures import last_failures
-from runbook.stacks.launch import apply
+from runbook.stacks.launch import apply, apply_edit
 from runbook.stacks.plan import plan_changes
+from runbook.stacks.proposal import proposed_copy
 from runbook.stacks.remove import delete
 from runbook.waiting import Waiter
 
@@ -127,6 +131,85 @@ def test_a_configuration_changed_after_the_review_stops(
     with pytest.raises(ApprovalMissing, match="are not what was reviewed"):
         apply(environment, review, waiter=waiter)
     assert cloudformation.stacks == {}
+
+
+def test_a_configuration_changed_while_layers_are_applied_stops_the_late_ones(
+    environment: Environment, cloudformation, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = plan_changes(environment, waiter=waiter)
+    monkeypatch.setattr(
+        cloudformation, "on_execute", lambda name: service_config(environment, "tail", "end")
+    )
+    with pytest.raises(ApprovalMissing, match="are not what was reviewed"):
+        apply(environment, review, waiter=waiter)
+    assert list(cloudformation.stacks) == ["shop-local-network"]
+
+
+@pytest.fixture
+def edited(
+    environment: Environment,
+    launched,
+    tmp_path: Path,
+    waiter: Waiter,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """What is to be written, and the review of it."""
+    monkeypatch.setattr(launch, "waiter_for", lambda environment: waiter)
+    draft = proposed_copy(environment, tmp_path / "run")
+    service_config(draft, "tail", "end")
+    return lambda: service_config(environment, "tail", "end"), plan_changes(draft, waiter=waiter)
+
+
+def configured(environment: Environment) -> str:
+    return (environment.sceptre_dir / "config/local/service.yaml").read_text()
+
+
+def test_an_edit_is_written_and_applied(environment: Environment, launched, edited) -> None:
+    write, review = edited
+    outcomes = apply_edit(environment, review, "service", write, allowed=frozenset())
+    assert outcomes[-1].result == "updated"
+    assert launched.stacks["shop-local-service"]["given"]["Where"] == "vpc-1:end"
+    assert "end" in configured(environment)
+
+
+@pytest.mark.parametrize("why", ["locked", "changed by somebody", "taken back"])
+def test_an_edit_that_changed_nothing_is_not_left_in_the_file(
+    environment: Environment, launched, edited, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    write, review = edited
+    before = configured(environment)
+    expected: type[Exception] = ApprovalMissing
+    if why == "locked":
+
+        @contextmanager
+        def taken(environment: Environment) -> Iterator[None]:
+            raise EnvironmentLocked("local is locked", "by another", "wait")
+            yield
+
+        monkeypatch.setattr(launch, "held", taken)
+        expected = EnvironmentLocked
+    elif why == "taken back":
+        launched.broken = {"Thing": "limit reached"}
+        expected = StackFailed
+    else:
+        launched.stacks["shop-local-service"]["Tags"] = [{"Key": "by", "Value": "hand"}]
+    with pytest.raises(expected):
+        apply_edit(environment, review, "service", write, allowed=frozenset())
+    assert configured(environment) == before
+
+
+def test_an_edit_whose_end_nobody_saw_stays_in_the_file(
+    environment: Environment, launched, edited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, review = edited
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise AwsCallFailed("No network", "away", "run again")
+
+    monkeypatch.setattr(launch, "follow", lost)
+    with pytest.raises(AwsCallFailed):
+        apply_edit(environment, review, "service", write, allowed=frozenset())
+    assert "end" in configured(environment)
 
 
 def test_a_replacement_that_was_not_shown_stops_before_it_happens(
