@@ -14,6 +14,11 @@ from urllib.parse import urlsplit
 from runbook.endpoint import Endpoint
 from runbook.errors import AwsCallFailed, EndpointClosed, ServiceFailed
 
+#: What the edge function says of a refusal of its own (sceptre/templates/edge.yaml).
+EDGE_REFUSAL = ("x-refused-by", "edge")
+#: Every answer of the service has it, so an answer with it is not CloudFront's own.
+_SERVICE_HEADER = "X-Request-Id"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -35,8 +40,9 @@ def smoke_check(
 ) -> Answer:
     """GET until the answer is 200 and JSON, for `timeout_s` seconds at most.
 
-    Raises ServiceFailed with the last answer otherwise, EndpointClosed when this machine is not
-    let in, AwsCallFailed when nobody listens: a balancer answers for a service that does not.
+    Raises ServiceFailed with the last answer otherwise, also when the service or the balancer
+    refuses; EndpointClosed when the edge does not let this machine in, AwsCallFailed when nobody
+    listens: a balancer answers for a service that does not.
     """
     url = f"{where.url}{path}"
     if urlsplit(url).scheme not in {"http", "https"}:
@@ -79,7 +85,15 @@ def _no_connection(error: Exception) -> bool:
 
 
 def _refused(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code in {401, 403}
+    """Whether the edge itself refused: its function, or its web ACL, for which CloudFront answers.
+
+    What comes from behind it names its own server, as the balancer does, or has a request id.
+    """
+    if not isinstance(error, urllib.error.HTTPError) or error.code not in {401, 403}:
+        return False
+    name, value = EDGE_REFUSAL
+    own = error.headers.get("Server") == "CloudFront" and _SERVICE_HEADER not in error.headers
+    return error.headers.get(name) == value or (error.code == 403 and own)
 
 
 def _get(url: str, headers: Mapping[str, str]) -> Answer:

@@ -4,9 +4,10 @@ import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -214,17 +215,35 @@ def test_who_is_not_let_in_knows_nothing_of_the_service(unused_port: int) -> Non
         ask(Endpoint(url, closed="people log in"))
 
 
-@pytest.mark.parametrize(("status", "error"), [(403, EndpointClosed), (500, ServiceFailed)])
-def test_the_edge_may_refuse_and_the_service_may_fail(
-    refusing: Callable[[int], str], status: int, error: type[Exception]
+EDGE = {"Server": "CloudFront", "x-refused-by": "edge"}
+WEB_ACL = {"Server": "CloudFront"}
+BALANCER = {"Server": "awselb/2.0"}
+SERVICE = {"Server": "CloudFront", "X-Request-Id": "r-1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error"),
+    [
+        (401, EDGE, EndpointClosed),
+        (403, WEB_ACL, EndpointClosed),
+        (401, WEB_ACL, ServiceFailed),
+        (403, BALANCER, ServiceFailed),
+        (403, SERVICE, ServiceFailed),
+        (401, SERVICE, ServiceFailed),
+        (500, WEB_ACL, ServiceFailed),
+    ],
+)
+def test_the_edge_may_refuse_but_the_service_and_its_balancer_may_not(
+    refusing: Callable[..., str], status: int, headers: dict[str, str], error: type[Exception]
 ) -> None:
+    url = refusing(status, headers)
     with pytest.raises(error, match=str(status)) as caught:
-        ask(Endpoint(refusing(status), narrow="the web ACL", headers={"x-api-key": "secret"}))
+        ask(Endpoint(url, narrow="the web ACL", headers={"x-api-key": "secret"}))
     assert "secret" not in str(caught.value)
 
 
 def test_a_credential_is_sent_and_does_not_follow_a_redirect(
-    refusing: Callable[[int], str], seen: list[str]
+    refusing: Callable[..., str], seen: list[str]
 ) -> None:
     with pytest.raises(ServiceFailed, match="404"):
         ask(Endpoint(refusing(302), headers={"x-api-key": "secret"}))
@@ -238,15 +257,20 @@ def seen() -> list[str]:
 
 
 @pytest.fixture
-def refusing(seen: list[str]) -> Iterator[Callable[[int], str]]:
-    """Starts a server that answers with one status, and redirects to nowhere; gives its address."""
+def refusing(seen: list[str]) -> Iterator[Callable[..., str]]:
+    """Starts a server that answers with one status and those headers, and redirects to nowhere.
+
+    Gives its address.
+    """
     with contextlib.ExitStack() as stack:
 
-        def start(status: int) -> str:
+        def start(status: int, headers: Mapping[str, str] = MappingProxyType({})) -> str:
             class Handler(BaseHTTPRequestHandler):
                 def do_GET(self) -> None:
                     seen.append(f"{self.path} {self.headers.get('x-api-key', '-')}")
-                    self.send_response(status if self.path == "/" else 404)
+                    self.send_response_only(status if self.path == "/" else 404)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
                     self.send_header("Location", "/elsewhere")
                     self.end_headers()
 

@@ -13,6 +13,7 @@ import pytest
 
 from app import create_app, start
 from app.config import Config
+from runbook.ecs.smoke import EDGE_REFUSAL
 
 Templates = dict[str, dict[str, Any]]
 Gatekeeper = Callable[..., dict[str, Any]]
@@ -77,6 +78,8 @@ def test_an_unknown_key_is_refused(gatekeeper: Gatekeeper, headers: dict[str, st
     response = gatekeeper(event(**headers), store=entry("key", "a-key"))
     assert response["statusCode"] == 401
     assert response["headers"]["cache-control"] == {"value": "no-store"}
+    name, value = EDGE_REFUSAL
+    assert response["headers"][name] == {"value": value}, "deployments know it by that"
     assert "www-authenticate" not in response["headers"]
     assert "message" in json.loads(response["body"])
 
