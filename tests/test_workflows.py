@@ -60,8 +60,11 @@ def test_only_verbs_that_exist_are_called_and_nothing_is_pasted_into_a_shell(pat
 
 def test_a_deployment_takes_a_role_and_keeps_no_key() -> None:
     text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
-    assert "secrets." not in text
+    webhooks = {"SHOP_PAGE_ENDPOINT", "SHOP_TICKET_ENDPOINT"}
+    assert set(re.findall(r"secrets\.(\w+)", text)) == webhooks
     jobs = workflow("deploy.yml")["jobs"]
+    given = {name: f"${{{{ secrets.{name} }}}}" for name in webhooks}
+    assert jobs["review"]["env"] == jobs["approve"]["env"] == given, "both see one configuration"
     for job in jobs.values():
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
     assert jobs["approve"]["needs"] == "review"

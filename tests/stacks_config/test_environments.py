@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from sceptre.config.reader import STACK_CONFIG_ATTRIBUTES, STACK_GROUP_CONFIG_ATTRIBUTES
@@ -163,3 +164,18 @@ def test_the_hook_points_are_those_of_this_sceptre() -> None:
     }
     # An alias of dump_template's points.
     assert hooked | {"generate"} == set(HOOKED)
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_a_webhook_that_is_not_there_stops_instead_of_ending_the_subscription(
+    environment: str,
+) -> None:
+    text = (CONFIG / environment / "monitoring.yaml").read_text(encoding="utf-8")
+    (form,) = re.findall(r'%\}"(\{\{ environment_variable.*\}\})"', text)
+    # As Sceptre renders it (sceptre/config/reader.py).
+    shown = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(form)
+    given = {"SHOP_PAGE_ENDPOINT": "https://pages.example/key"}
+    assert shown.render(environment_variable=given) == "https://pages.example/key"
+    for missing in ({}, {"SHOP_PAGE_ENDPOINT": ""}):
+        with pytest.raises(jinja2.UndefinedError):
+            shown.render(environment_variable=missing)
