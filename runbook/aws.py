@@ -34,13 +34,15 @@ def client(environment: Environment, service: str, region_name: str = "") -> Any
     Raises LocalRegionNotRunning for `local` when no local region answers.
     """
     where = region_name or environment.region
-    if not environment.is_local or os.environ.get("AWS_ENDPOINT_URL"):
-        return _client(service, where, None)
-    return _client(service, where, region.require_running().endpoint_url)
+    told = os.environ.get("AWS_ENDPOINT_URL")
+    if not environment.is_local or told:
+        return _client(service, where, None, told)
+    return _client(service, where, region.require_running().endpoint_url, None)
 
 
 @lru_cache(maxsize=64)
-def _client(service: str, region_name: str, endpoint_url: str | None) -> Any:
+def _client(service: str, region_name: str, endpoint_url: str | None, told: str | None) -> Any:
+    # `told` is what boto3 reads by itself: another address is another client, also in a notebook.
     dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local"} if endpoint_url else {}
     config = _LOCAL_CONFIG if endpoint_url else _CONFIG
     if service == "s3":
