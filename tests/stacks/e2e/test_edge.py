@@ -319,8 +319,8 @@ def test_another_access_control_is_a_reviewed_change(
     arn = outputs(project, "balancer")["ListenerArn"]
     rules = ask("elbv2", "eu-west-1").describe_rules(ListenerArn=arn)["Rules"]
     assert {rule["Priority"]: [a["Type"] for a in rule["Actions"]] for rule in rules} == {
-        "1": ["forward"],
-        "2": ["authenticate-cognito", "forward"],
+        "10": ["forward"],
+        "20": ["authenticate-cognito", "forward"],
         "default": ["fixed-response"],
     }
     url, secret = listener(project), secret_header(project, ask)
