@@ -20,8 +20,9 @@ from runbook.load.schedule import constant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
-#: One task carries this easily; the test's policy asks for two.
-LOAD_RPS, TARGET_PER_MINUTE = 30.0, 1000
+#: One task carries this easily, also on a slow machine, where 30/s bring up the step on p95; the
+#: test's policy asks for two.
+LOAD_RPS, TARGET_PER_MINUTE = 20.0, 700
 LOAD_S = 75.0
 
 
@@ -73,6 +74,8 @@ def test_a_service_scales_out_loses_a_task_and_scales_in(project: Any, tmp_path:
     load = Background(project.outputs("balancer")["ServiceUrl"] + "/products", tmp_path / "load")
 
     wait_for(lambda: counts() == (2, 2), timeout_s=65)
+    # Running is not yet serving: only a task that the balancer knows can stand in for the other.
+    wait_for(lambda: healthy_targets(project) == 2, timeout_s=20)
     time.sleep(2)
     pids = {task["pid"] for task in status(project)["tasks"]}
     assert len(pids) == 2
@@ -96,6 +99,13 @@ def test_a_service_scales_out_loses_a_task_and_scales_in(project: Any, tmp_path:
     assert project.client("cloudformation").describe_stacks()["Stacks"] == []
     assert project.run("local", "down").returncode == 0
     assert project.processes() == []
+
+
+def healthy_targets(project: Any) -> int:
+    found = project.client("elbv2").describe_target_health(
+        TargetGroupArn=project.outputs("balancer")["TargetGroupArn"]
+    )["TargetHealthDescriptions"]
+    return sum(item["TargetHealth"]["State"] == "healthy" for item in found)
 
 
 def status(project: Any) -> dict[str, Any]:
