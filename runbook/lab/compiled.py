@@ -155,7 +155,7 @@ def _tracking(
 def _steps(
     policy: Policy, stream: dict[int, int], slo_s: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    whole = np.zeros((len(policy.stepped), 10), dtype=np.int64)
+    whole = np.zeros((len(policy.stepped), 11), dtype=np.int64)
     real = np.zeros((len(policy.stepped), 4))
     rows: list[tuple[float, float, float]] = []
     for index, item in enumerate(policy.stepped):
@@ -170,6 +170,7 @@ def _steps(
             len(item.policy.steps),
             _AGGREGATIONS.index(item.policy.aggregation),
             TREATMENTS.index(item.rule.treat_missing_data),
+            int(item.rule.comparison == "GreaterThanThreshold"),
         )
         threshold = item.rule.threshold
         passed = _slow_share(threshold, slo_s) if item.metric == "p95" else threshold

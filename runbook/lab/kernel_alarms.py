@@ -134,16 +134,16 @@ def see_step(
         newest_at = n + extra - 1
     alarm_bits[q, 1] = newest_at
     newest[q, newest_at] = value
-    above = alarm_bits[q, 0] << 1
+    breaching = alarm_bits[q, 0] << 1
     present = alarm_bits[q, 2] << 1
     if not math.isnan(value):
         present |= 1
-        if value > step_f[p, 3]:
-            above |= 1
-    alarm_bits[q, 0] = above
+        if value > step_f[p, 3] if step_i[p, 10] > 0 else value < step_f[p, 3]:
+            breaching |= 1
+    alarm_bits[q, 0] = breaching
     alarm_bits[q, 2] = present
     alarm_bits[q, 3] = bits_verdict(
-        above,
+        breaching,
         present,
         n,
         step_i[p, 3],

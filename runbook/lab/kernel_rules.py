@@ -87,9 +87,8 @@ def any_alarm(alarm_bits: Any) -> bool:
 def _after_step(p: int, base: int, metric: float, step_i: Any, step_f: Any, steps: Any) -> int:
     """Tasks after the fitting step, -1 if none fits."""
     first, many = step_i[p, 6], step_i[p, 7]
-    found = _step_index(
-        metric, step_f[p, 0], steps[first : first + many, 0], steps[first : first + many, 1], True
-    )
+    lows, highs = steps[first : first + many, 0], steps[first : first + many, 1]
+    found = _step_index(metric, step_f[p, 0], lows, highs, step_i[p, 10] > 0)
     if found < 0:
         return -1
     adjustment = int(steps[first + found, 2])
@@ -177,6 +176,9 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
     best_base = 0
     best_cooldown = 0.0
     with_metric = False
+    in_best = -2
+    in_base = 0
+    in_cooldown = 0.0
     many = tracking_i.shape[0]
     for p in range(many):
         if alarm_bits[p, 3] != _ALARM:
@@ -216,7 +218,13 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
             continue
         base = running if semantics[2] > 0.0 else desired
         wish = _after_step(p, base, value, step_i, step_f, steps)
+        if wish < 0:
+            continue
         if wish <= base:
+            base = running if semantics[3] > 0.0 else desired
+            wish = _after_step(p, base, value, step_i, step_f, steps)
+            if in_best < wish < base:
+                in_best, in_base, in_cooldown = wish, base, step_f[p, 1]
             continue
         if out_cooling and out_base != 0:
             base = out_base
@@ -262,7 +270,10 @@ def decide_flat(  # noqa: PLR0912, PLR0915 - the combination of policies, in one
             continue
         if wanted > best:
             best, best_base, best_cooldown = wanted, base, tracking_f[p, 3]
-    if not ready or not agreed or desired <= minimum:
+    # A step policy's scale-in is not held back by target tracking; the larger count wins.
+    if not ready or not agreed or in_best >= best:
+        best, best_base, best_cooldown = in_best, in_base, in_cooldown
+    if best < 0 or desired <= minimum:
         return desired
     if _cooling(activities, IN, now_s, semantics) or (semantics[10] > 0.0 and out_cooling):
         return desired

@@ -11,9 +11,10 @@
   which p95 is reckoned when an alarm asks), running tasks.
 - `tracking_i` (n, 5): stream, metric, AlarmHigh and AlarmLow datapoints, scale-in enabled;
   `tracking_f` (n, 4): target, AlarmLow's threshold, cooldowns out and in, seconds.
-- `step_i` (n, 10): stream, metric, N, M, adjustment type, minimum magnitude, first step, number
-  of steps, aggregation, treatment of missing data; `step_f` (n, 4): threshold, cooldown, CPU floor,
-  the value in `ring` beyond which the threshold is passed.
+- `step_i` (n, 11): stream, metric, N, M, adjustment type, minimum magnitude, first step, number
+  of steps, aggregation, treatment of missing data, 1 if it breaches above its threshold;
+  `step_f` (n, 4): threshold, cooldown, CPU floor, the value in `ring` beyond which the threshold
+  is passed.
 - `steps` (n, 3): lower and upper offset, adjustment.
 - `semantics`: the undocumented choices as numbers, see `runbook.lab.compiled`.
 - `activities` (2, 6): the last scale-out and scale-in: 1 if there is one, requested at, new

@@ -28,7 +28,9 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Stepped:
-    """A step policy that adds tasks, and its alarm on `metric` (p95 in seconds).
+    """A step policy and its alarm on `metric` (p95 in seconds).
+
+    It adds tasks above its threshold, or removes some below it; that on CPU alone.
 
     With `cpu_floor_pct` above 0 the metric counts as 0 in a period whose CPU is not above it:
     metric math `IF(cpu > floor, p95, 0)`.
@@ -106,6 +108,25 @@ class Policy:
         return tracked + sum(item.period_s < _STANDARD_S for item in self.stepped)
 
 
+def _only_adds(step: Stepped) -> bool:
+    return step.rule.comparison == "GreaterThanThreshold" and all(
+        item.adjustment > 0 and (item.lower is None or item.lower >= 0)
+        for item in step.policy.steps
+    )
+
+
+def _only_removes(step: Stepped) -> bool:
+    return (
+        step.metric == "cpu"
+        and step.rule.comparison == "LessThanThreshold"
+        and step.policy.adjustment_type != "ExactCapacity"
+        and all(
+            item.adjustment < 0 and (item.upper is None or item.upper <= 0)
+            for item in step.policy.steps
+        )
+    )
+
+
 def _problem(policy: Policy) -> tuple[str, str] | None:
     if not 1 <= policy.min_tasks <= policy.max_tasks:
         bounds = f"[{policy.min_tasks}, {policy.max_tasks}]"
@@ -113,13 +134,11 @@ def _problem(policy: Policy) -> tuple[str, str] | None:
     if policy.fixed_tasks is not None and policy.fixed_tasks < 1:
         return f"{policy.fixed_tasks} fixed tasks", "give 1 or more"
     for step in policy.stepped:
-        if step.rule.comparison != "GreaterThanThreshold" or any(
-            item.adjustment <= 0 or (item.lower is not None and item.lower < 0)
-            for item in step.policy.steps
-        ):
+        if not (_only_adds(step) or _only_removes(step)):
             return (
-                f"its step policy {step.policy.name} does not only add tasks above a threshold",
-                "leave scale-in to target tracking",
+                f"its step policy {step.policy.name} neither only adds tasks above a threshold nor"
+                " only removes some below one on CPU",
+                "write one policy for each side",
             )
     ranges = [(item.alarms.high_periods, item.alarms.low_periods) for item in policy.tracked]
     ranges += [(item.rule.evaluation_periods,) * 2 for item in policy.stepped]

@@ -4,6 +4,7 @@ The numbers stand below `parameters:` under the scaling stack's names. What the 
 parameter for stands below `sceptre_user_data: policy_lab:` (Sceptre passes that on untouched):
 
     cpu_steps: {period_s, periods, cooldown_s, steps: [[above_pct, add_pct], ...]}
+    cpu_steps_in: {period_s, periods, cooldown_s, steps: [[below_pct, remove_pct], ...]}
     predictive: {utilisation, buffer_s}
     schedule: [{at: "07:00", weekdays: [0, 1], min_tasks, max_tasks}]
 """
@@ -106,7 +107,7 @@ def policy_of(
         is_fast = given.get("EcsMetricPeriodS") == _FAST_PERIOD_S
         cpu_period_s = _FAST_PERIOD_S if is_fast else period_s
         tracked.append(cpu_tracking(given["CpuTarget"], cpu_period_s, out_s, in_s))
-    only_known(name, extra, ("cpu_steps", "predictive", "schedule"), "policy_lab")
+    only_known(name, extra, ("cpu_steps", "cpu_steps_in", "predictive", "schedule"), "policy_lab")
     try:
         stepped = _stepped(name, given, extra, service, period_s, cooldowns["StepCooldownS"])
     except PolicyError as error:
@@ -158,6 +159,25 @@ def cpu_steps(
     return Stepped("cpu", policy, rule, period_s)
 
 
+def cpu_steps_in(
+    period_s: int, periods: int, cooldown_s: float, steps: Sequence[Sequence[float]]
+) -> Stepped:
+    """Steps on CPU: below each percentage remove that percent of the tasks, at least one."""
+    ordered = sorted((float(below), int(remove)) for below, remove in steps)
+    threshold = ordered[-1][0]
+    edges: list[float | None] = [below - threshold for below, _ in ordered]
+    adjustments = tuple(
+        StepAdjustment(low, high, -remove)
+        for low, high, (_, remove) in zip([None, *edges], edges, ordered, strict=False)
+    )
+    # The highest of the datapoints decides how much goes.
+    policy = StepScalingPolicy(
+        "cpu-steps-in", adjustments, "PercentChangeInCapacity", cooldown_s, 1, "Maximum"
+    )
+    rule = AlarmRule("LessThanThreshold", threshold, periods)
+    return Stepped("cpu", policy, rule, period_s)
+
+
 def _stepped(
     name: str,
     given: Mapping[str, float],
@@ -179,14 +199,21 @@ def _stepped(
                 period_s=period_s,
             )
         )
-    written = mapping(name, extra.get("cpu_steps"), "cpu_steps")
-    if written:
-        found.append(_cpu_steps(name, written))
+    for key, build, pair, most in (
+        ("cpu_steps", cpu_steps, ("above_pct", "add_pct"), _ANY),
+        ("cpu_steps_in", cpu_steps_in, ("below_pct", "remove_pct"), 100.0),
+    ):
+        written = mapping(name, extra.get(key), key)
+        if written:
+            found.append(build(*_read_steps(name, key, written, pair, most)))
     return tuple(found)
 
 
-def _cpu_steps(name: str, written: Mapping[str, Any]) -> Stepped:
-    only_known(name, written, ("period_s", "periods", "cooldown_s", "steps"), "cpu_steps")
+def _read_steps(
+    name: str, key: str, written: Mapping[str, Any], names: tuple[str, str], most_pct: float
+) -> tuple[int, int, float, list[tuple[float, float]]]:
+    """Period, periods, cooldown and steps of steps on CPU, checked."""
+    only_known(name, written, ("period_s", "periods", "cooldown_s", "steps"), key)
     steps = written.get("steps")
     if (
         not isinstance(steps, Sequence)
@@ -195,26 +222,26 @@ def _cpu_steps(name: str, written: Mapping[str, Any]) -> Stepped:
     ):
         raise InputInvalid(
             f"Policy {name} cannot be played",
-            f"policy_lab.cpu_steps.steps is {steps!r}",
-            f"give 1 to {_MOST_STEPS} pairs [above_pct, add_pct]",
+            f"policy_lab.{key}.steps is {steps!r}",
+            f"give 1 to {_MOST_STEPS} pairs [{', '.join(names)}]",
         )
-    period_s = number(name, "cpu_steps.period_s", written.get("period_s", 60), 20, 3600, whole=True)
-    periods = number(name, "cpu_steps.periods", written.get("periods", 1), 1, 30, whole=True)
+    period_s = number(name, f"{key}.period_s", written.get("period_s", 60), 20, 3600, whole=True)
+    periods = number(name, f"{key}.periods", written.get("periods", 1), 1, 30, whole=True)
     cooldown_s = number(
         name,
-        "cpu_steps.cooldown_s",
+        f"{key}.cooldown_s",
         written.get("cooldown_s", _DEFAULT_COOLDOWN_S),
         0,
         _MOST_COOLDOWN_S,
     )
     pairs = [
         (
-            number(name, "cpu_steps.steps: above_pct", above, 0, 100),
-            number(name, "cpu_steps.steps: add_pct", add, 1, _ANY, whole=True),
+            number(name, f"{key}.steps: {names[0]}", edge, 0, 100),
+            number(name, f"{key}.steps: {names[1]}", change, 1, most_pct, whole=True),
         )
-        for above, add in steps
+        for edge, change in steps
     ]
-    return cpu_steps(int(period_s), int(periods), cooldown_s, pairs)
+    return int(period_s), int(periods), cooldown_s, pairs
 
 
 def _predictive(name: str, written: Mapping[str, Any]) -> Predictive | None:

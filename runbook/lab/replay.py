@@ -189,7 +189,7 @@ def sweep(
     varied = variations(service)
     grid = [(policy, item) for policy in policies for item in varied]
     played = play(
-        [policy for policy, _ in grid],
+        [item.of(policy) for policy, item in grid],
         history,
         service,
         seeds=(seed,),

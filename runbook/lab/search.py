@@ -32,6 +32,7 @@ _MOST_STEPS = 20
 _SATURATED_PCT = 97
 _FAST_S = 20
 _TARGETS_PER_PCT = 2
+_DOWN_RUNG_PCT = 4
 _GENES: dict[str, tuple[Any, ...]] = {
     # Percent of the CPU at c_SLO.
     "cpu_share": tuple(range(50, 103)),
@@ -48,6 +49,11 @@ _GENES: dict[str, tuple[Any, ...]] = {
     "gain": tuple(round(0.6 + 0.1 * at, 1) for at in range(30)),
     "last_gain": (1.0, 1.0, 1.5, 2.0, 3.0),
     "step_cooldown_s": (0, 20, 40, 60, 80),
+    # Steps that remove tasks sooner than target tracking does: after so many datapoints of 20 s
+    # under a share of the target, to what brings CPU up to another share of it.
+    "in_periods": (None, 3, 6, 9, 12, 15, 20, 25, 30),
+    "in_below": (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96),
+    "in_aim": (0.75, 0.8, 0.85, 0.88, 0.91, 0.94, 0.97, 1.0),
     "forecast_share": (None, None, None, None, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "buffer_s": (300, 600, 900, 1800),
 }
@@ -105,7 +111,7 @@ class Search:
         self._limit_pct, self._peak, self._max = limit_pct, peak_tasks, max_tasks
         self._genes = dict(_GENES)
         if not high_resolution:
-            self._genes |= {"cpu_period_s": (60,), "first_rung": (None,)}
+            self._genes |= {"cpu_period_s": (60,), "first_rung": (None,), "in_periods": (None,)}
         self._generator = np.random.default_rng(seed)
         self._seen: dict[str, tuple[Genes, Candidate]] = {}
 
@@ -217,12 +223,33 @@ class Search:
                 "cooldown_s": genes["step_cooldown_s"],
                 "steps": _ladder(target, **{name: genes[name] for name in _LADDER}),
             }
+        down = None
+        if genes["in_periods"] is not None and genes["cpu_period_s"] == _FAST_S:
+            down = _ladder_down(target, genes["in_below"], genes["in_aim"])
+        if down:
+            extra["cpu_steps_in"] = {
+                "period_s": _FAST_S,
+                "periods": genes["in_periods"],
+                "cooldown_s": genes["in_s"],
+                "steps": down,
+            }
         if genes["forecast_share"] is not None:
             extra["predictive"] = {
                 "utilisation": genes["forecast_share"],
                 "buffer_s": genes["buffer_s"],
             }
         return numbers, extra
+
+
+def _ladder_down(target_pct: float, below: float, aim: float) -> list[list[float]]:
+    """Steps [below CPU percent, remove percent] that never bring CPU over `aim` x the target."""
+    edges = [below * target_pct - _DOWN_RUNG_PCT * at for at in range(_MOST_STEPS)]
+    steps = [
+        [round(edge, 1), math.floor(100.0 * (1.0 - edge / (aim * target_pct)))]
+        for edge in edges
+        if edge > 0.0
+    ]
+    return [step for step in steps if step[1] >= 1]
 
 
 _LADDER = ("first_rung", "rung", "gain", "last_gain")

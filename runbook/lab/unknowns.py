@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from runbook.lab.policy import Policy
 from runbook.lab.service import ServiceModel
 from runbook.scaling.semantics import DEFAULT, Semantics
+from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
+
+_FASTEST_LOW = 3
+"""Datapoints of 20 s before scale-in, at the other end of the range of `HIGH_RESOLUTION_20S`."""
 
 
 @dataclass(frozen=True)
 class Variation:
-    """One unknown at another value than the default: a semantics choice or a time."""
+    """One unknown at another value than the default: a semantics choice, a time or an alarm."""
 
     name: str
     value: Any
     semantics: Semantics
     service: ServiceModel
+    fast_low_periods: int | None = None
+
+    def of(self, policy: Policy) -> Policy:
+        """The policy with its alarms as they are in this variation."""
+        many = self.fast_low_periods
+        if many is None:
+            return policy
+        tracked = tuple(
+            replace(item, alarms=replace(item.alarms, low_periods=many))
+            if item.alarms.period_s == HIGH_RESOLUTION_20S.period_s
+            else item
+            for item in policy.tracked
+        )
+        return replace(policy, tracked=tracked)
 
 
 def variations(service: ServiceModel) -> list[Variation]:
@@ -40,8 +59,10 @@ def variations(service: ServiceModel) -> list[Variation]:
         ("ready_s", 60.0),
     )
     return [
-        Variation(name, value, Semantics(**{name: value}), service) for name, value in choices
-    ] + [
-        Variation(name, value, DEFAULT, service.with_timing(**{name: value}))
-        for name, value in times
+        *(Variation(name, value, Semantics(**{name: value}), service) for name, value in choices),
+        *(
+            Variation(name, value, DEFAULT, service.with_timing(**{name: value}))
+            for name, value in times
+        ),
+        Variation("alarm_low_20_s_periods", _FASTEST_LOW, DEFAULT, service, _FASTEST_LOW),
     ]

@@ -60,9 +60,10 @@ def _stepped(item: Stepped) -> str:
     threshold = item.rule.threshold
     parts = []
     for step in item.policy.steps:
-        above = threshold + (step.lower or 0.0)
-        level = f"CPU {above:g} %" if item.metric == "cpu" else f"p95 {1000.0 * above:g} ms"
+        adds = step.adjustment > 0
+        edge = threshold + ((step.lower if adds else step.upper) or 0.0)
+        level = f"CPU {edge:g} %" if item.metric == "cpu" else f"p95 {1000.0 * edge:g} ms"
         unit = " %" if item.policy.adjustment_type == "PercentChangeInCapacity" else ""
-        parts.append(f"{step.adjustment:+g}{unit} tasks over {level}")
+        parts.append(f"{step.adjustment:+g}{unit} tasks {'over' if adds else 'under'} {level}")
     floor = f" while CPU is over {item.cpu_floor_pct:g} %" if item.cpu_floor_pct else ""
     return f"{', '.join(parts)}{floor} ({item.period_s} s metrics)"

@@ -13,7 +13,7 @@ from runbook.lab.builtin import alarms_of, builtin, cpu_tracking, p95_step, requ
 from runbook.lab.compiled import compile_policy
 from runbook.lab.kernel import advance
 from runbook.lab.policy import Policy
-from runbook.lab.policy_file import cpu_steps
+from runbook.lab.policy_file import cpu_steps, cpu_steps_in
 from runbook.lab.service import ServiceModel
 from runbook.scaling.semantics import CHOICES, DEFAULT, Semantics
 
@@ -92,6 +92,10 @@ def policies(draw: st.DrawFn) -> Policy:
     if draw(st.booleans()):
         steps = [[70.0, 10], [90.0, 40]]
         stepped.append(cpu_steps(20, draw(st.integers(1, 3)), draw(cooldown), steps))
+    if draw(st.booleans()):
+        steps = [[draw(st.floats(20, 60)), 10], [15.0, 50]]
+        period_s = draw(st.sampled_from([20, 60]))
+        stepped.append(cpu_steps_in(period_s, draw(st.integers(1, 5)), draw(cooldown), steps))
     return Policy("drawn", 1, 60, tuple(tracked), tuple(stepped))
 
 

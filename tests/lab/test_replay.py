@@ -1,5 +1,7 @@
 """Outcomes of replays: the bounds hold, the numbers mean what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from runbook.lab.builtin import NAMES, builtin
 from runbook.lab.floors import bounds_over_time, forecast, forecast_floor
 from runbook.lab.history import History
 from runbook.lab.policy import Policy, Predictive
+from runbook.lab.policy_file import cpu_steps_in
 from runbook.lab.replay import replay, sweep
 from runbook.lab.service import ServiceModel
 from runbook.scaling.decision import ScalableTarget
@@ -30,6 +33,14 @@ def test_every_built_in_policy_plays(days: History, service: ServiceModel):
     assert static.task_hours == pytest.approx(96 * 10)
     assert static.actions_per_day == 0
     assert static.cost_usd == pytest.approx(static.task_hours * service.task_hour_usd)
+
+
+def test_steps_in_remove_tasks_sooner_than_target_tracking(days: History, service: ServiceModel):
+    plain = named(service, "cpu-60-20s")[0]
+    stepped = replace(plain, name="in", stepped=(cpu_steps_in(20, 3, 20.0, [[54, 10]]),))
+    waits, acts = replay([plain, stepped], days, service, seeds=1)
+    assert acts.task_hours < 0.98 * waits.task_hours
+    assert acts.violating_requests_pct < 2.0
 
 
 def test_too_few_tasks_violate_all_the_time(days: History, service: ServiceModel):
@@ -88,3 +99,16 @@ def test_a_sweep_moves_every_unknown(days: History, service: ServiceModel):
     rows = sweep(named(service, "cpu-70-60s"), days, service)[0]
     assert {name.split("=")[0] for name in rows} >= {"scale_out_base", "publish_60_s", "start_s"}
     assert rows["publish_60_s=60.0"] != rows["publish_60_s=180.0"]
+
+
+def test_a_sweep_moves_how_long_20_s_metrics_wait_for_scale_in(
+    days: History, service: ServiceModel
+):
+    name = "alarm_low_20_s_periods=3"
+    slow, fast = sweep(
+        [*named(service, "cpu-70-60s"), *named(service, "cpu-70-20s")], days, service
+    )
+    assert slow[name] == slow["publish_20_s=0.0"]
+    assert fast[name]["over_oracle"] < min(
+        row["over_oracle"] for key, row in fast.items() if key != name
+    )

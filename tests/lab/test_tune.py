@@ -137,6 +137,11 @@ def test_the_search_writes_what_the_stack_and_aws_take(days: History, service: S
         assert len(steps) <= 20
         assert above == sorted(above)
         assert all(1 <= at < 100 and add >= 1 for at, add in steps)
+        for at, remove in item.extra.get("cpu_steps_in", {}).get("steps", []):
+            # What is left never has more CPU than the target.
+            assert 1 <= remove < 100
+            assert at / (1 - remove / 100) <= item.numbers["CpuTarget"] + 1e-9
+    assert any("cpu_steps_in" in item.extra for item in searched(days, service).found)
 
 
 def test_without_high_resolution_nothing_has_20_s(days: History, service: ServiceModel):
