@@ -1,6 +1,6 @@
 """The policy lab's goals on histories: tuned against today's practice, and how low one can get.
 
-    python bench/lab_goals.py HISTORY.csv [HISTORY.csv ...] [--candidates 1600] [--seeds 20]
+    python bench/lab_goals.py HISTORY.csv [HISTORY.csv ...] [--candidates 3200] [--seeds 20]
 
 For each history: what the search finds on its earlier half, reported on the later half, goal by
 goal, with 95 % intervals from resampling days (the same days of both policies). Exit code 1: a
@@ -105,7 +105,7 @@ def main() -> int:
     """Measure, print, and say whether every goal is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("histories", nargs="+", type=Path)
-    parser.add_argument("--candidates", type=int, default=1600)
+    parser.add_argument("--candidates", type=int, default=3200)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--curve", type=Path, default=ROOT / "examples" / "capacity_curve.json")
     given = parser.parse_args()

@@ -107,7 +107,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
 @click.option(
     "--candidates",
     type=click.IntRange(20, 5000),
-    default=1600,
+    default=3200,
     show_default=True,
     help="Policies to try.",
 )

@@ -140,7 +140,7 @@ def study(
     recommended: Mapping[str, float] | None = None,
     peak_tasks: int = PEAK_TASKS,
     budget_pct: float = 0.5,
-    candidates: int = 120,
+    candidates: int = 400,
     baselines: Sequence[str] = BASELINES,
 ) -> Study:
     """Tune on the first half of `history`, report on the second.
