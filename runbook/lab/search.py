@@ -242,7 +242,10 @@ class Search:
 
 
 def _ladder_down(target_pct: float, below: float, aim: float) -> list[list[float]]:
-    """Steps [below CPU percent, remove percent] that never bring CPU over `aim` x the target."""
+    """Steps [below CPU percent, remove percent] that bring CPU up to `aim` x the target at most.
+
+    To a tenth of a percent; AWS removes one task at least, which of few tasks is more than that.
+    """
     edges = [below * target_pct - _DOWN_RUNG_PCT * at for at in range(_MOST_STEPS)]
     steps = [
         [round(edge, 1), math.floor(100.0 * (1.0 - edge / (aim * target_pct)))]

@@ -1,7 +1,6 @@
 """Policies in files: what is read, what is refused and how it is said."""
 
 import dataclasses
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def test_steps_in_remove_tasks_below_and_say_so(tmp_path: Path, service: Service
     "changes", [{"metric": "p95"}, {"rule": AlarmRule("GreaterThanThreshold", 55.0, 6)}]
 )
 def test_tasks_are_removed_by_low_cpu_alone(changes: dict[str, Any]) -> None:
-    step = replace(cpu_steps_in(20, 6, 60.0, [[55, 10]]), **changes)
+    step = dataclasses.replace(cpu_steps_in(20, 6, 60.0, [[55, 10]]), **changes)
     with pytest.raises(InputInvalid, match="only removes some below one on CPU"):
         Policy("in", stepped=(step,))
 
