@@ -21,7 +21,8 @@ from runbook.load.schedule import constant
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
 #: One task carries this easily, also on a slow machine, where 30/s bring up the step on p95; the
-#: test's policy asks for two.
+#: test's policy asks for two. A third is not allowed: what replaces the killed task may start
+#: slowly enough for the step on p95 to ask for one, and rightly so.
 LOAD_RPS, TARGET_PER_MINUTE = 20.0, 700
 LOAD_S = 75.0
 
@@ -56,7 +57,7 @@ class Background:
 
 def test_a_service_scales_out_loses_a_task_and_scales_in(project: Any, tmp_path: Path) -> None:
     project.set_parameters(
-        "scaling", RequestsPerTarget=TARGET_PER_MINUTE, ScaleInCooldownS=10, MaxTasks=3
+        "scaling", RequestsPerTarget=TARGET_PER_MINUTE, ScaleInCooldownS=10, MaxTasks=2
     )
     project.up()
     deployed = project.run("run", "10_deploy", "--json")
