@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,6 +23,11 @@ _BASE_SHARE = 0.7
 _PEAK_SHARE = 0.95
 #: One task fewer must not carry the highest load: it exceeds their capacity by this.
 _BEYOND = 1.05
+#: A wave is drawn by so many straight pieces.
+_PIECES = 12
+
+LoadShape = Literal["rise", "surge", "wave"]
+_VERBS = {"rise": "rise to and hold", "surge": "jump to and hold", "wave": "swing twice, up to"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class VerificationPlan:
     rise_at_s: float
     fall_at_s: float
     alarms: tuple[ScalingAlarm, ...]
+    load_shape: LoadShape = "rise"
     seed: int = 7
     timeout_s: float = 10.0
 
@@ -57,8 +65,8 @@ class VerificationPlan:
             f"begin with {self.min_tasks} task(s), scaling as deployed",
             f"hold {self.base_rps:.0f} requests/s, which one task carries, "
             f"for {self.rise_at_s:.0f} s",
-            f"rise to {self.peak_rps:.0f} requests/s, which needs {self.tasks_needed} tasks, "
-            f"and hold it until {self.fall_at_s:.0f} s",
+            f"{_VERBS[self.load_shape]} {self.peak_rps:.0f} requests/s, which needs"
+            f" {self.tasks_needed} tasks, until {self.fall_at_s:.0f} s",
             f"fall back to {self.base_rps:.0f} requests/s until the service has scaled in",
             f"take about {self.duration_s / 60:.1f} minutes",
         ]
@@ -69,6 +77,7 @@ def plan_verification(
     curve: CapacityCurve,
     *,
     tasks_needed: int = 3,
+    load_shape: LoadShape = "rise",
     path: str = "/products",
     seed: int = 7,
 ) -> VerificationPlan:
@@ -86,6 +95,7 @@ def plan_verification(
         alarms,
         period_s=environment.metric_period_s,
         tasks_needed=tasks_needed,
+        load_shape=load_shape,
         path=path,
         seed=seed,
     )
@@ -98,15 +108,23 @@ def shape(
     *,
     period_s: int,
     tasks_needed: int,
+    load_shape: LoadShape = "rise",
     path: str = "/products",
     seed: int = 7,
 ) -> VerificationPlan:
     """The plan for configured values and deployed alarms; pure. Raises InputInvalid.
 
-    The rise takes as long as the alarms need to act more than once, so that one task is not
-    buried under a backlog while they do; the fall is held until the slowest scale-in alarm
+    A rise takes as long as the alarms need to act more than once, so that one task is not
+    buried under a backlog while they do; a surge is there at once; a wave rises and falls like
+    the tide, twice, the second time higher. The fall is held until the slowest scale-in alarm
     has had its time.
     """
+    if load_shape not in get_args(LoadShape):
+        raise InputInvalid(
+            "The load cannot be shaped",
+            f"load_shape is {load_shape!r}",
+            f"choose {', '.join(get_args(LoadShape))}",
+        )
     out = [alarm for alarm in alarms if alarm.direction == "out"]
     into = [alarm for alarm in alarms if alarm.direction == "in"]
     if not out or not into:
@@ -138,10 +156,10 @@ def shape(
         )
     high_s = max(alarm.reaction_s for alarm in out)
     low_s = max(alarm.reaction_s for alarm in into)
+    middle = _middle(load_shape, base, peak, high_s, period_s)
     segments = (
         *constant(base, period_s, "base"),
-        *ramp(base, peak, 2 * high_s + 2 * period_s, "rise"),
-        *constant(peak, high_s, "peak"),
+        *middle,
         *constant(base, low_s + 1.5 * period_s, "base again"),
     )
     rise_at_s = segments[0].duration_s
@@ -156,9 +174,32 @@ def shape(
         peak_rps=peak,
         target_rps=target,
         rise_at_s=rise_at_s,
-        fall_at_s=rise_at_s + segments[1].duration_s + segments[2].duration_s,
+        fall_at_s=rise_at_s + duration_s(middle),
         alarms=alarms,
+        load_shape=load_shape,
         seed=seed,
+    )
+
+
+def _middle(
+    load_shape: LoadShape, base: float, peak: float, high_s: float, period_s: int
+) -> tuple[Segment, ...]:
+    """What happens between the base load and the base load again."""
+    rising_s = 2 * high_s + 2 * period_s
+    if load_shape == "rise":
+        return (*ramp(base, peak, rising_s, "rise"), *constant(peak, high_s, "peak"))
+    if load_shape == "surge":
+        return constant(peak, rising_s + high_s, "peak")
+    lower = base + 0.5 * (peak - base)
+    return (*_hump(base, lower, rising_s, "wave"), *_hump(base, peak, 2 * rising_s, "wave"))
+
+
+def _hump(base: float, top: float, lasting_s: float, label: str) -> tuple[Segment, ...]:
+    at = np.sin(np.linspace(0.0, np.pi, _PIECES + 1)) ** 2
+    rates = base + (top - base) * at
+    return tuple(
+        Segment(lasting_s / _PIECES, float(before), float(after), label)
+        for before, after in pairwise(rates)
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
 from runbook.errors import InputInvalid
+from runbook.load.schedule import rate_at
 from runbook.metrics.history import ScalingAlarm
 from runbook.verify import VerificationPlan, shape
 
@@ -29,8 +32,15 @@ ALARMS = (
 VALUES = {"MinTasks": 1.0, "MaxTasks": 4.0, "RequestsPerTarget": 3500.0}
 
 
-def shaped(tasks_needed: int = 3, **values: float) -> VerificationPlan:
-    return shape(CURVE, {**VALUES, **values}, ALARMS, period_s=10, tasks_needed=tasks_needed)
+def shaped(tasks_needed: int = 3, load_shape: Any = "rise", **values: float) -> VerificationPlan:
+    return shape(
+        CURVE,
+        {**VALUES, **values},
+        ALARMS,
+        period_s=10,
+        tasks_needed=tasks_needed,
+        load_shape=load_shape,
+    )
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 4])
@@ -83,3 +93,28 @@ def test_the_plan_reads_as_lines() -> None:
     lines = shaped().describe()
     assert lines[1] == "hold 41 requests/s, which one task carries, for 10 s"
     assert lines[-1].startswith("take about 3")
+
+
+@pytest.mark.parametrize("load_shape", ["rise", "surge", "wave"])
+def test_every_shape_begins_at_the_base_reaches_the_peak_and_falls(load_shape: str) -> None:
+    plan = shaped(load_shape=load_shape)
+    at = np.arange(0.0, plan.duration_s, 0.5)
+    rates = rate_at(plan.segments, at)
+    assert rates.max() == pytest.approx(plan.peak_rps, rel=0.01)
+    assert rates[at < plan.rise_at_s].max() == rates[at > plan.fall_at_s].max() == plan.base_rps
+    assert plan.fall_at_s - plan.rise_at_s >= 3 * 30
+    assert plan.duration_s < 360
+
+
+def test_a_surge_is_there_at_once_and_a_wave_swings_twice() -> None:
+    surge, wave = shaped(load_shape="surge"), shaped(load_shape="wave")
+    assert surge.segments[1].start_rps == surge.peak_rps
+    rising = [s.end_rps > s.start_rps for s in wave.segments[1:-1]]
+    assert sum(now and not before for before, now in pairwise([False, *rising])) == 2
+    assert "jump to and hold" in surge.describe()[2]
+    assert "swing twice" in wave.describe()[2]
+
+
+def test_an_unknown_shape_is_refused() -> None:
+    with pytest.raises(InputInvalid, match="choose rise, surge, wave"):
+        shaped(load_shape="square")
