@@ -38,12 +38,8 @@ from runbook.capacity.fit import NEAR, fit_curve  # noqa: E402
 from runbook.capacity.measured import LoadTest  # noqa: E402
 from runbook.capacity.queue_bootstrap import bootstrap  # noqa: E402
 from runbook.capacity.queue_fit import model_steps  # noqa: E402
-from runbook.capacity.queue_model import (  # noqa: E402
-    ModelStep,
-    QueueModel,
-    fit_model,
-    predicted_p95_ms,
-)
+from runbook.capacity.queue_model import QueueModel, fit_model, predicted_p95_ms  # noqa: E402
+from runbook.capacity.queue_step import ModelStep  # noqa: E402
 from runbook.capacity.sample import ALLOWED_SLOW_SHARE  # noqa: E402
 from runbook.errors import RunbookError  # noqa: E402
 

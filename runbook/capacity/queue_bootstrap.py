@@ -12,32 +12,21 @@ queue. What it was off when it predicted task counts that had been held back say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runbook.capacity.queue_model import (
-    FACTORS,
-    ModelStep,
-    QueueModel,
-    Wait,
-    angles,
-    best_factor,
-    calmest,
-    extra_waits_s,
-    misfit,
-    simulated,
-    variation,
-    wait_of,
-)
+from runbook.capacity.queue_model import FACTORS, QueueModel, angles, best_factor, misfit
+from runbook.capacity.queue_step import ModelStep, calmest, simulated, variation
+from runbook.capacity.queue_wait import Wait, capped_mean_ms, extra_waits_s, step_task, wait_of
 
 Floats = NDArray[np.float64]
 
-#: By how much a held-back task count's c_SLO was mispredicted, in percent, in the load tests in
-#: which the model was used (docs/measuring.md, "Measured": 2026-11-23 and 2026-11-24). Their root
-#: mean square is the model's error; it contains that of the measurement it was held against.
-HELD_OUT_PCT = (1.7, -6.1, -6.4, -6.0, 19.2)
+#: By how much a held-back task count's c_SLO was mispredicted, in percent, in the load tests of
+#: 2026-11-27 (docs/measuring.md, "Measured"). Their root mean square is the model's error; it
+#: contains that of the measurement it was held against.
+HELD_OUT_PCT = (-12.4, 6.5, -2.9, 5.6, -12.5)
 MODEL_ERROR = float(np.sqrt(np.mean(np.square(HELD_OUT_PCT)))) / 100.0
 
 #: Beyond so many, the model's error hides what more of them would tell.
@@ -136,7 +125,8 @@ def bootstrap(model: QueueModel, *, resamples: int = MOST_RESAMPLES, seed: int =
         )
         weights = [rng.multinomial(s.blocks, np.full(s.blocks, 1.0 / s.blocks)) for s in steps]
         cv = variation(_redrawn(steps[calm], weights[calm]))
-        wait = wait_of(steps, _redrawn_waits(steps, known, weights, times))
+        drawn = wait_of(steps, _redrawn_waits(model, known, weights, times))
+        wait = replace(drawn, each_s=model.wait.each_s)
         angle = np.zeros((len(FACTORS), len(steps)))
         seen = np.zeros(len(steps))
         for number in np.flatnonzero(times):
@@ -164,10 +154,10 @@ def _slopes(model: QueueModel, *, cv: float = 0.0, wait_s: float = 0.0) -> list[
     quota_cores = model.share_cores * model.quota_factor
     made = []
     for step in model.steps:
-        extra_s = model.wait.in_step(step)
+        task = step_task(step, model.cv, quota_cores, model.wait)
+        more = replace(task, cv=task.cv + cv, extra_s=task.extra_s + wait_s)
         at, moved = (
-            angles(np.mean(simulated(step, variance, quota_cores, extra) > model.slo_ms, axis=1))
-            for variance, extra in ((model.cv, extra_s), (model.cv + cv, extra_s + wait_s))
+            angles(np.mean(simulated(step, item) > model.slo_ms, axis=1)) for item in (task, more)
         )
         made.append(float(np.mean(moved - at)) / (cv + wait_s))
     return made
@@ -179,18 +169,20 @@ def _redrawn(step: ModelStep, weight: NDArray[np.int64]) -> Floats:
 
 
 def _redrawn_waits(
-    steps: tuple[ModelStep, ...],
+    model: QueueModel,
     known_s: dict[int, float],
     weights: list[NDArray[np.int64]],
     times: NDArray[np.intp],
 ) -> dict[int, float]:
-    """The waits of the steps drawn, moved as their medians move with the blocks."""
+    """The waits of the steps drawn, moved as their means move with the blocks."""
+    steps, slo_ms = model.steps, model.slo_ms
     drawn = {steps[i].tasks for i in known_s if times[i]}
     made = {}
     for number, extra_s in known_s.items():
         step = steps[number]
         if times[number] or step.tasks not in drawn:
             latency_ms = _redrawn(step, weights[number])
-            median_ms = float(np.median(latency_ms)) if len(latency_ms) else step.percentile_ms(50)
-            made[number] = extra_s + (median_ms - step.percentile_ms(50)) / 1e3 / float(np.log(2))
+            usual_ms = capped_mean_ms(step.latency_ms, slo_ms)
+            mean_ms = capped_mean_ms(latency_ms, slo_ms) if len(latency_ms) else usual_ms
+            made[number] = extra_s + (mean_ms - usual_ms) / 1e3
     return made

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from runbook.capacity.curve import ModelReport, PredictedCount, StepResidual
 from runbook.capacity.measured import LoadTest
 from runbook.capacity.queue_bootstrap import MODEL_ERROR, Bootstrap, Capacity
-from runbook.capacity.queue_model import ModelStep, QueueModel, fit_model
+from runbook.capacity.queue_model import QueueModel, fit_model
+from runbook.capacity.queue_step import ModelStep
 from runbook.capacity.sample import ALLOWED_SLOW_SHARE, Sample, samples_of
 
 
@@ -41,6 +42,7 @@ def _model_step(test: LoadTest, sample: Sample) -> ModelStep | None:
         latency_ms=sample.latency_ms,
         block=sample.block_of,
         host_busy_cores=step.host_busy_cores,
+        host_cores=test.host_cores,
     )
 
 

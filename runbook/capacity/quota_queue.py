@@ -27,13 +27,15 @@ class Task:
 
     `cpu_s` is the mean CPU of a request and `cv` its coefficient of variation (lognormal),
     `quota_cores` the cores it may use, `extra_s` the mean of what a request waits for besides
-    (store, scheduling; exponential).
+    (store, scheduling). Only some wait, `wait_each_s` in the mean (exponential); all of them do
+    where that is less than `extra_s`.
     """
 
     cpu_s: float
     cv: float
     quota_cores: float
     extra_s: float = 0.0
+    wait_each_s: float = 0.0
 
     @property
     def saturation_rps(self) -> float:
@@ -74,7 +76,10 @@ def response_times_s(
     arrivals_s = arrivals_s - (arrivals_s[0] if len(arrivals_s) else 0.0)
     sigma = np.sqrt(np.log1p(task.cv**2))
     work = rng.lognormal(np.log(task.cpu_s) - sigma**2 / 2, sigma, len(arrivals_s))
-    extra = rng.exponential(task.extra_s, len(arrivals_s)) if task.extra_s > 0 else 0.0 * work
+    each_s = max(task.wait_each_s, task.extra_s)
+    # Drawn in any case, so that the same randomness follows whatever the parameters.
+    waits, chance = rng.exponential(1.0, len(arrivals_s)), rng.random(len(arrivals_s))
+    extra = each_s * waits * (chance * each_s < task.extra_s)
     done = np.empty(len(arrivals_s))
     for index in range(tasks):
         mine = slice(index, None, tasks)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from runbook.capacity.queue_bootstrap import HELD_OUT_PCT, MODEL_ERROR, bootstrap
-from runbook.capacity.queue_model import ModelStep, QueueModel, fit_model
+from runbook.capacity.queue_model import QueueModel, fit_model
+from runbook.capacity.queue_step import ModelStep
 from runbook.capacity.quota_queue import Task, response_times_s
 from runbook.capacity.weighing import weighed
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runbook.capacity.queue_model import ModelStep, Wait, fit_model, predicted_p95_ms
+from runbook.capacity.queue_model import fit_model, predicted_p95_ms
+from runbook.capacity.queue_step import ModelStep
+from runbook.capacity.queue_wait import Wait, waiting_factor
 from runbook.capacity.quota_queue import (
     QUOTA_PERIOD_S,
     Task,
@@ -74,13 +76,18 @@ def test_the_usable_quota_is_found_and_unseen_steps_are_predicted() -> None:
 
 
 def test_waits_go_with_the_load_of_a_shared_machine_where_it_is_published() -> None:
-    told = [replace(step, host_busy_cores=0.01 * step.rate_per_task_rps) for step in _steps(1.12)]
+    told = [
+        replace(step, host_busy_cores=0.1 + 0.01 * step.rate_per_task_rps, host_cores=2)
+        for step in _steps(1.12)
+    ]
     model = fit_model(told, share_cores=0.25, slo_ms=20, allowed_share=0.05)
     assert model is not None
-    assert model.wait.busy_per_rps == pytest.approx(0.01)
-    # Three tasks at this rate make the machine three times as busy.
-    assert model.wait.at(3, 20.0) == pytest.approx(3 * model.wait.at(1, 20.0))
-    assert model.wait.in_step(told[1]) == pytest.approx(model.wait.at(1, 30.0))
+    wait = model.wait
+    assert (wait.busy_idle, wait.busy_per_rps) == pytest.approx((0.1, 0.01))
+    assert wait.core_held_s is not None
+    # Three tasks at this rate make the machine 0.7 cores busy.
+    assert wait.at(3, 20.0) == pytest.approx(wait.core_held_s * waiting_factor(0.7, 2))
+    assert wait.in_step(told[1]) == pytest.approx(wait.at(1, told[1].rate_per_task_rps))
     unknown = Wait({1: 0.001, 4: 0.003})
     assert unknown.at(2, 99.0) == pytest.approx(0.002)
     assert unknown.in_step(told[0]) == pytest.approx(0.001)
