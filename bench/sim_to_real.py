@@ -211,7 +211,9 @@ def plot(records: list[Record], simulated: list[NDArray[np.int64]]) -> Figure:
             axes.set_title(f"{record.name}: {near:.0f} % of periods within a task and a period")
             axes.set_ylabel("desired tasks")
             axes.set_ylim(bottom=0)
-            axes.legend(loc="upper left")
+            axes.set_zorder(rate.get_zorder() + 1)
+            axes.patch.set_visible(False)
+            axes.legend(loc="upper left", framealpha=1.0)
         rows[-1].set_xlabel("seconds of load")
     return figure
 
