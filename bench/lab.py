@@ -28,13 +28,13 @@ import pandas as pd
 from lab_events import Events
 
 from runbook.capacity.curve import CapacityCurve
+from runbook.lab.additions import cpu_steps
 from runbook.lab.builtin import builtin, cpu_tracking
 from runbook.lab.compiled import compile_policy
 from runbook.lab.floors import bounds_over_time
 from runbook.lab.history import History, read_history
 from runbook.lab.kernel import advance
 from runbook.lab.policy import Policy, Scheduled
-from runbook.lab.policy_file import cpu_steps
 from runbook.lab.replay import RESOLUTION_S, play
 from runbook.lab.service import ServiceModel, service_model
 
@@ -110,7 +110,7 @@ def _compiled(
     ticks = YEAR_S // tick_s
     arrivals = np.concatenate(list(year.draws(tick_s, 0, ticks)))
     demand = service.needed(arrivals / tick_s)
-    bounds = bounds_over_time(policy, year, service, tick_s)
+    bounds = bounds_over_time(policy, year, tick_s)
     nothing = np.zeros((0, 3), dtype=np.int32)
     took_s = []
     for _ in range(repeats + 1):  # the first compiles, or loads what was compiled
@@ -124,7 +124,7 @@ def _events(policy: Policy, year: History, service: ServiceModel) -> tuple[float
     ticks = AGREE_S // RESOLUTION_S
     day = year.part(0, AGREE_S // PERIOD_S)
     arrivals = next(day.draws(RESOLUTION_S, 0, ticks))
-    bounds = bounds_over_time(policy, day, service, RESOLUTION_S)
+    bounds = bounds_over_time(policy, day, RESOLUTION_S)
     trace = np.zeros((ticks, 3), dtype=np.int32)
     advance(
         arrivals,

@@ -101,7 +101,8 @@ def alarms() -> str:
         "A *page* wakes somebody: it is one composite alarm over what clients notice, so that one",
         "incident is one call. A *ticket* is read in the morning. Thresholds in `code` are",
         "parameters of the stack, with their defaults; periods follow `MetricPeriodS`.\n",
-        "Target tracking makes alarms of its own; they scale and tell nobody.\n",
+        "Target tracking makes alarms of its own, and so do the steps on CPU of a proposal",
+        "([policy lab](policy-lab.md#taking-a-proposal-over)); they scale and tell nobody.\n",
         "| stack | alarm | what it does | metric | threshold | why, and what to do |",
         "|---|---|---|---|---|---|",
     ]

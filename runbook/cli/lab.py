@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from runbook.cli.frame import emit, say
+from runbook.cli.lab_adopt import lab_adopt
 from runbook.cli.lab_fleet import lab_fleet
 from runbook.cli.lab_options import (
     MAX_TIMES_PEAK,
@@ -42,6 +43,7 @@ def lab() -> None:
     """The policy lab: what a policy would have done with real traffic, before it is rolled out."""
 
 
+lab.add_command(lab_adopt)
 lab.add_command(lab_fleet)
 
 

@@ -111,7 +111,9 @@ def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int
     if name in ("predictive", "predictive-20s"):
         period_s = 20 if name.endswith("20s") else 60
         utilisation = min(1.0, 70.0 / service.cpu_pct_at_c_slo(peak_tasks))
-        forecast = Predictive(utilisation)
+        forecast = Predictive(
+            round(60.0 * utilisation * service.carried_rps(peak_tasks) / peak_tasks)
+        )
         return Policy(name, 1, most, (cpu_tracking(70, period_s),), predictive=forecast)
     if name == "static-peak":
         return Policy(name, fixed_tasks=peak_tasks)

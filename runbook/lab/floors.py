@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from runbook.lab.history import History
 from runbook.lab.policy import Policy, Predictive
-from runbook.lab.service import ServiceModel
 from runbook.scaling import predictive as aws
 
 _HOUR_S = aws.INTERVAL_S
 _SLOT_S = 60
+_MINUTE_S = 60.0
+_ROUNDING = 1e-9
 _DAY_H, _WEEK_H = 24, 168
 _LEAST_H, _LEARNED_H = aws.LEARNS_FROM_H
 _REFRESH_H = aws.REFRESH_H
@@ -59,7 +60,7 @@ def forecast(seen: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
 
 
 def forecast_floor(
-    history: History, predictive: Predictive, service: ServiceModel, learned: NDArray[np.float64]
+    history: History, predictive: Predictive, learned: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """The forecast's floor in tasks per hour of `history`; 0 where there is no forecast yet.
 
@@ -73,14 +74,14 @@ def forecast_floor(
         many = min(_REFRESH_H, len(actual) - first)
         expected = forecast(known[: len(learned) + first], many)
         if len(expected):
-            floor[first : first + many] = service.needed(expected / predictive.utilisation)
+            per_task_rps = predictive.requests_per_target / _MINUTE_S
+            floor[first : first + many] = np.ceil(expected / per_task_rps - _ROUNDING)
     return floor
 
 
 def bounds_over_time(
     policy: Policy,
     history: History,
-    service: ServiceModel,
     tick_s: int,
     learned: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
@@ -94,9 +95,8 @@ def bounds_over_time(
     high = np.full(slots, policy.max_tasks, dtype=np.int64)
     _apply_schedule(policy, history.start, low, high)
     if policy.predictive is not None:
-        floor = forecast_floor(
-            history, policy.predictive, service, np.empty(0) if learned is None else learned
-        )
+        seen = np.empty(0) if learned is None else learned
+        floor = forecast_floor(history, policy.predictive, seen)
         minute = np.arange(slots) * _SLOT_S
         now = floor[np.minimum(minute // _HOUR_S, len(floor) - 1)]
         ahead = (minute + int(policy.predictive.buffer_s)) // _HOUR_S

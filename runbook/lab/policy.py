@@ -60,11 +60,12 @@ class Scheduled:
 class Predictive:
     """A floor under the count from an hourly forecast of the load.
 
-    `utilisation` is the share of c_SLO the forecast load may use of each task; `buffer_s` how
-    long before the hour its tasks are started (AWS: 300 s unless set, below 3600).
+    `requests_per_target` is how many requests a minute each task shall have of the forecast
+    (AWS: the target of the metric pair ALBRequestCount); `buffer_s` how long before the hour its
+    tasks are started (AWS: 300 s unless set, below 3600).
     """
 
-    utilisation: float
+    requests_per_target: float
     buffer_s: float = DEFAULT_BUFFER_S
 
 
@@ -145,7 +146,10 @@ def _problem(policy: Policy) -> tuple[str, str] | None:
     if any(max(pair) > 50 for pair in ranges):
         return "an alarm looks at more than 50 datapoints", "use a longer period"
     if policy.predictive is not None and not (
-        0 < policy.predictive.utilisation <= 1 and 0 <= policy.predictive.buffer_s < INTERVAL_S
+        policy.predictive.requests_per_target > 0 and 0 <= policy.predictive.buffer_s < INTERVAL_S
     ):
-        return "its forecast's utilisation or buffer is out of range", "use (0, 1] and [0, 3600) s"
+        return (
+            "its forecast's requests per target or buffer are out of range",
+            "give more than 0 a minute and [0, 3600) s",
+        )
     return None

@@ -15,6 +15,7 @@ from runbook.lab.tune import Tuning
 _WHY = {
     "MinTasks": "tasks that always run",
     "MaxTasks": "not searched: --max-tasks; also bounded by what the store can take",
+    "RequestsPerTarget": "twice what a task can serve at all, so that CPU alone decides",
     "CpuTarget": "percent of what the tasks reserve",
     "EcsMetricPeriodS": "seconds; 20 needs MetricResolutionS: 20 in service.yaml, launched with it:"
     " a deployment, and the finer metrics are charged",
@@ -24,14 +25,13 @@ _WHY = {
 
 
 def proposal_text(tuning: Tuning, history: History, service: ServiceModel) -> str:
-    """The proposal as YAML: `parameters` of the scaling stack, and what the stack lacks.
+    """The proposal as YAML: `parameters` of the scaling stack, and what numbers cannot say.
 
     Without a winner only comments: keep what you have.
     """
     head = [
-        "A proposal of the policy lab, not yet applied. Compare it with sceptre/config/<env>/",
-        "scaling.yaml, take over the numbers below `parameters`, review and launch as always.",
-        "What stands below `policy_lab` the scaling stack has no parameter for yet.",
+        "A proposal of the policy lab, not yet applied. Take it over into an environment's",
+        "scaling.yaml with `runbook lab adopt FILE --env ENV`, then review and launch as always.",
         "",
         f"history: {history.name}, {history.days:.1f} days from {history.start:%Y-%m-%d},"
         f" learned from the first {history.train_part.days:.1f} days",
@@ -48,6 +48,8 @@ def proposal_text(tuning: Tuning, history: History, service: ServiceModel) -> st
         f"policy lab, {history.name} until"
         f" {history.start.tz_localize(None) + (history.train_part.days * _day()):%Y-%m-%d}"
     )
+    if history.scale != 1.0:
+        proof += f", its rates times {history.scale:.4g}"
     lines.append("parameters:")
     for name, value in tuning.winner.numbers.items():
         lines += [f"  # {_WHY[name]}", f"  # from: {proof}", f"  {name}: {value}"]

@@ -66,8 +66,7 @@ def play(
     models = [service] * len(policies) if services is None else list(services)
     tasks = _initial(history, service)
     floors = {
-        id(policy): bounds_over_time(policy, history, service, resolution_s, learned)
-        for policy in policies
+        id(policy): bounds_over_time(policy, history, resolution_s, learned) for policy in policies
     }
     results: list[list[NDArray[np.float64]]] = [[] for _ in policies]
     longest = [0] * len(policies)

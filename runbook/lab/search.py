@@ -19,7 +19,7 @@ from runbook.lab.history import History
 from runbook.lab.policy import Policy
 from runbook.lab.policy_file import policy_of
 from runbook.lab.replay import play
-from runbook.lab.service import ServiceModel
+from runbook.lab.service import MOST_COUNTS, ServiceModel
 
 _FIRST_SHARE, _ROUNDS, _PARENTS = 0.25, 12, 12
 _SECOND_PARENT, _MOST_MOVED = 0.3, 3
@@ -30,6 +30,7 @@ _PRICE = 0.5
 policy's own for twice the limit."""
 _MOST_STEPS = 20
 _SATURATED_PCT = 97
+_BEYOND = 2
 _FAST_S = 20
 _TARGETS_PER_PCT = 2
 _DOWN_RUNG_PCT = 4
@@ -112,6 +113,9 @@ class Search:
         self._genes = dict(_GENES)
         if not high_resolution:
             self._genes |= {"cpu_period_s": (60,), "first_rung": (None,), "in_periods": (None,)}
+        # The stack tracks requests as well; held to what no task can serve they decide nothing.
+        beyond = math.ceil(_BEYOND * 60.0 * service.most_rps[min(peak_tasks, MOST_COUNTS)])
+        self._aside = {"RequestsPerTarget": beyond}
         self._generator = np.random.default_rng(seed)
         self._seen: dict[str, tuple[Genes, Candidate]] = {}
 
@@ -199,7 +203,7 @@ class Search:
         for (key, (genes, numbers, extra, policy)), trial in zip(
             fresh.items(), trials, strict=True
         ):
-            self._seen[key] = genes, Candidate(numbers, extra, policy, trial)
+            self._seen[key] = genes, Candidate(numbers | self._aside, extra, policy, trial)
 
     def _written(self, genes: Genes) -> tuple[dict[str, Any], dict[str, Any]]:
         """The genes as scaling.yaml has them."""
@@ -234,8 +238,9 @@ class Search:
                 "steps": down,
             }
         if genes["forecast_share"] is not None:
+            full_rps = self._service.carried_rps(self._peak) / self._peak
             extra["predictive"] = {
-                "utilisation": genes["forecast_share"],
+                "requests_per_target": round(60.0 * genes["forecast_share"] * full_rps),
                 "buffer_s": genes["buffer_s"],
             }
         return numbers, extra
@@ -246,9 +251,9 @@ def _ladder_down(target_pct: float, below: float, aim: float) -> list[list[float
 
     To a tenth of a percent; AWS removes one task at least, which of few tasks is more than that.
     """
-    edges = [below * target_pct - _DOWN_RUNG_PCT * at for at in range(_MOST_STEPS)]
+    edges = [round(below * target_pct - _DOWN_RUNG_PCT * at, 1) for at in range(_MOST_STEPS)]
     steps = [
-        [round(edge, 1), math.floor(100.0 * (1.0 - edge / (aim * target_pct)))]
+        [edge, math.floor(100.0 * (1.0 - edge / (aim * target_pct)))]
         for edge in edges
         if edge > 0.0
     ]

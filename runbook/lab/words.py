@@ -30,7 +30,7 @@ def _clauses(policy: Policy) -> Iterator[str]:
     if policy.predictive is not None:
         yield (
             "never under what an hourly forecast needs at"
-            f" {100.0 * policy.predictive.utilisation:.0f} % of capacity,"
+            f" {policy.predictive.requests_per_target:g} requests per task and minute,"
             f" {policy.predictive.buffer_s / 60.0:.0f} min ahead"
         )
     for action in policy.schedule:

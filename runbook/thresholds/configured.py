@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.stacks.edit import ORIGIN, origin_line, tell_origin
-from runbook.thresholds.recommendation import UNITS, Recommendation, Threshold
+from runbook.thresholds.recommendation import UNITS, Recommendation
 
 _VALUE = re.compile(r"""(?P<quote>["']?)(?P<number>[-+\d.eE]+)(?P=quote)""")
 _UNKNOWN = "not stated"
@@ -49,7 +49,7 @@ def scaling_file(environment: Environment) -> Path:
 def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ...]:
     """The configured thresholds in the file's order. Raises InputInvalid."""
     path = _path(source)
-    lines = _read(path).split("\n")
+    lines = read_file(path).split("\n")
     found = []
     for name, line in _places(path, "\n".join(lines)).items():
         comment = origin_line(lines, line)
@@ -77,11 +77,63 @@ def write_back(path: Path, recommendation: Recommendation, *, dry_run: bool) -> 
     without evidence it changes only with the number. Writing twice changes nothing more.
     Raises InputInvalid when the file lacks a parameter or cannot be read.
     """
-    before = _read(path)
+    before = read_file(path)
     after = before
     for threshold in recommendation.thresholds:
-        after = _with(path, after, threshold)
-    _check(path, after, recommendation)
+        told = str(threshold.evidence) if threshold.evidence else threshold.reason
+        after = with_number(
+            path, after, threshold.name, threshold.text, told, again=threshold.evidence is not None
+        )
+    check(path, after, {item.name: item.text for item in recommendation.thresholds})
+    return save(path, before, after, dry_run=dry_run)
+
+
+def read_file(path: Path) -> str:
+    """The file's text. Raises InputInvalid."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputInvalid(
+            f"{path} cannot be read", str(error), "choose an environment with a scaling stack"
+        ) from error
+
+
+def with_number(
+    path: Path, text: str, name: str, number: str, told: str, *, again: bool = True
+) -> str:
+    """The text with a number and the line `# from:` above it; `again`: also where it stands."""
+    places = _places(path, text)
+    if name not in places:
+        raise InputInvalid(
+            f"{name} cannot be written",
+            f"{path} has no such parameter",
+            "add it below `parameters:` with its present value",
+        )
+    lines = text.split("\n")
+    line = places[name]
+    same = _number(path, name, lines[line]) == float(number)
+    if not same:
+        start, end = _value(path, name, lines[line]).span("number")
+        lines[line] = lines[line][:start] + number + lines[line][end:]
+    if not same or again:
+        tell_origin(lines, line, told)
+    return "\n".join(lines)
+
+
+def check(path: Path, after: str, numbers: Mapping[str, str]) -> None:
+    """The text to be written must read back as what was meant. Raises InputInvalid."""
+    parameters = _parameters(path, after)
+    for name, number in numbers.items():
+        if float(parameters[name]) != float(number):
+            raise InputInvalid(
+                f"{name} cannot be written",
+                f"{path} reads back {parameters[name]!r}",
+                "let each parameter stand on a line of its own",
+            )
+
+
+def save(path: Path, before: str, after: str, *, dry_run: bool) -> str:
+    """Write at once and in whole, unless it is a dry run; the unified diff, "" for none."""
     if after != before and not dry_run:
         draft = path.with_suffix(".yaml.new")
         draft.write_text(after, encoding="utf-8")
@@ -94,15 +146,6 @@ def write_back(path: Path, recommendation: Recommendation, *, dry_run: bool) -> 
 
 def _path(source: Environment | Path) -> Path:
     return source if isinstance(source, Path) else scaling_file(source)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputInvalid(
-            f"{path} cannot be read", str(error), "choose an environment with a scaling stack"
-        ) from error
 
 
 def _parameters(path: Path, text: str) -> Any:
@@ -141,36 +184,3 @@ def _number(path: Path, name: str, line: str) -> float:
         raise InputInvalid(
             f"{name} cannot be read", f"{path}: {found['number']!r} is no number", "mend the file"
         ) from error
-
-
-def _with(path: Path, text: str, threshold: Threshold) -> str:
-    places = _places(path, text)
-    if threshold.name not in places:
-        raise InputInvalid(
-            f"{threshold.name} cannot be written",
-            f"{path} has no such parameter",
-            "add it below `parameters:` with its present value",
-        )
-    lines = text.split("\n")
-    line = places[threshold.name]
-    same = _number(path, threshold.name, lines[line]) == float(threshold.text)
-    if not same:
-        start, end = _value(path, threshold.name, lines[line]).span("number")
-        lines[line] = lines[line][:start] + threshold.text + lines[line][end:]
-    if same and threshold.evidence is None:
-        return text
-    told = str(threshold.evidence) if threshold.evidence else threshold.reason
-    tell_origin(lines, line, told)
-    return "\n".join(lines)
-
-
-def _check(path: Path, after: str, recommendation: Recommendation) -> None:
-    """The written text must read back as what was meant."""
-    parameters = _parameters(path, after)
-    for threshold in recommendation.thresholds:
-        if float(parameters[threshold.name]) != float(threshold.text):
-            raise InputInvalid(
-                f"{threshold.name} cannot be written",
-                f"{path} reads back {parameters[threshold.name]!r}",
-                "let each parameter stand on a line of its own",
-            )

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runbook.lab.additions import cpu_steps, cpu_steps_in
 from runbook.lab.builtin import alarms_of, builtin, cpu_tracking, p95_step, requests_tracking
 from runbook.lab.compiled import compile_policy
 from runbook.lab.kernel import advance
 from runbook.lab.policy import Policy
-from runbook.lab.policy_file import cpu_steps, cpu_steps_in
 from runbook.lab.service import ServiceModel
 from runbook.scaling.semantics import CHOICES, DEFAULT, Semantics
 

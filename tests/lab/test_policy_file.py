@@ -1,7 +1,6 @@
 """Policies in files: what is read, what is refused and how it is said."""
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,10 @@ import pytest
 from runbook.capacity.curve import CapacityCurve
 from runbook.errors import InputInvalid
 from runbook.lab.history import History
-from runbook.lab.policy import Policy
-from runbook.lab.policy_file import cpu_steps_in, read_policy
+from runbook.lab.policy_file import read_policy
 from runbook.lab.policy_numbers import NUMBERS, UNPLAYED
 from runbook.lab.replay import replay
 from runbook.lab.service import ServiceModel, service_model
-from runbook.lab.words import words
-from runbook.scaling.alarms import AlarmRule
-from runbook.scaling.step_scaling import capacity_after
 from runbook.stacks.template import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,10 +55,15 @@ def test_names_and_ranges_are_those_of_the_scaling_stack() -> None:
         ("{CpuTarget: 70}", "{cpu_steps: {stps: [[70, 1]]}}", "did you mean steps?"),
         ("{CpuTarget: 70}", "{cpu_steps_in: {steps: [[40, 101]]}}", "remove_pct is 101"),
         ("{CpuTarget: 70}", "{cpu_steps_in: {steps: [40]}}", "pairs \\[below_pct, remove_pct\\]"),
-        ("{CpuTarget: 70}", "{predictive: {utilisation: 2}}", "utilisation is 2"),
+        ("{CpuTarget: 70}", "{predictive: {utilisation: 0.8}}", "unknown 'utilisation'"),
         (
             "{CpuTarget: 70}",
-            "{predictive: {utilisation: 0.8, buffer_s: 1e9}}",
+            "{predictive: {requests_per_target: 0}}",
+            "predictive.requests_per_target is 0; give a number of 1 or more",
+        ),
+        (
+            "{CpuTarget: 70}",
+            "{predictive: {requests_per_target: 3000, buffer_s: 1e9}}",
             "buffer_s is '1e9'; give a number from 0 to 3599",
         ),
         ("{CpuTarget: 70}", "{schedule: [{at: '7'}]}", "at is '7'"),
@@ -94,39 +94,13 @@ def test_steps_or_a_forecast_alone_are_a_policy(
 ) -> None:
     stepped = read_policy(write(tmp_path, "{StepAdjustment: 2, MaxTasks: 40}"), service)
     forecast = read_policy(
-        write(tmp_path, "{MaxTasks: 40}", "{predictive: {utilisation: 0.7}}"), service
+        write(tmp_path, "{MaxTasks: 40}", "{predictive: {requests_per_target: 2500}}"), service
     )
     assert (stepped.tracked, forecast.tracked) == ((), ())
     only_out, from_forecast = replay([stepped, forecast], days, service, seeds=1)
     assert only_out.peak_tasks > 5
     assert only_out.actions_per_day > 0
     assert from_forecast.peak_tasks > 5
-
-
-def test_steps_in_remove_tasks_below_and_say_so(tmp_path: Path, service: ServiceModel) -> None:
-    extra = "{cpu_steps_in: {period_s: 20, periods: 6, steps: [[30, 40], [55, 10]]}}"
-    step = read_policy(write(tmp_path, "{CpuTarget: 70}", extra), service).stepped[0]
-    rule = step.rule
-    assert (rule.comparison, rule.threshold, rule.evaluation_periods) == (
-        "LessThanThreshold",
-        55,
-        6,
-    )
-    after = partial(
-        capacity_after, step.policy, threshold=55.0, comparison=rule.comparison, capacity=20
-    )
-    assert [after(cpu) for cpu in (56.0, 54.0, 31.0, 30.0, 3.0)] == [None, 18, 18, 12, 12]
-    told = words(Policy("in", stepped=(step,)))
-    assert told == "-40 % tasks under CPU 30 %, -10 % tasks under CPU 55 % (20 s metrics)"
-
-
-@pytest.mark.parametrize(
-    "changes", [{"metric": "p95"}, {"rule": AlarmRule("GreaterThanThreshold", 55.0, 6)}]
-)
-def test_tasks_are_removed_by_low_cpu_alone(changes: dict[str, Any]) -> None:
-    step = dataclasses.replace(cpu_steps_in(20, 6, 60.0, [[55, 10]]), **changes)
-    with pytest.raises(InputInvalid, match="only removes some below one on CPU"):
-        Policy("in", stepped=(step,))
 
 
 @pytest.mark.parametrize(

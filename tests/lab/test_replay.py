@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from runbook.lab.additions import cpu_steps_in
 from runbook.lab.builtin import NAMES, builtin
 from runbook.lab.floors import bounds_over_time, forecast, forecast_floor
 from runbook.lab.history import History
 from runbook.lab.policy import Policy, Predictive
-from runbook.lab.policy_file import cpu_steps_in
 from runbook.lab.replay import replay, sweep
 from runbook.lab.service import ServiceModel
 from runbook.scaling.decision import ScalableTarget
@@ -72,7 +72,7 @@ def test_the_forecast_repeats_a_day_and_needs_one():
 
 
 def test_scheduled_bounds_come_and_go(days: History, service: ServiceModel):
-    bounds = bounds_over_time(named(service, "scheduled")[0], days, service, 20)
+    bounds = bounds_over_time(named(service, "scheduled")[0], days, 20)
     assert bounds[0].tolist() == [0, 1, 100]
     assert bounds[1].tolist() == [7 * 180, 6, 100]
     assert bounds[2].tolist() == [22 * 180, 1, 100]
@@ -83,11 +83,11 @@ def test_scheduled_bounds_come_and_go(days: History, service: ServiceModel):
 def test_a_forecasts_bounds_are_those_of_the_scaling_rules(
     days: History, service: ServiceModel, buffer_s: float
 ):
-    predictive = Predictive(0.8, buffer_s)
+    predictive = Predictive(round(60 * 0.8 * service.carried_rps(9) / 9), buffer_s)
     policy = Policy("forecast", 2, 9, predictive=predictive)
-    hourly = forecast_floor(days, predictive, service, np.empty(0)).tolist()
+    hourly = forecast_floor(days, predictive, np.empty(0)).tolist()
     rule = PredictivePolicy("forecast", "ForecastAndScale", buffer_s)
-    rows = bounds_over_time(policy, days, service, 60)
+    rows = bounds_over_time(policy, days, 60)
     starts, minimum = rows[:, 0], rows[:, 1]
     for minute in range(0, 95 * 60, 7):
         floor = forecast_tasks(rule, hourly, 60.0 * minute)

@@ -81,10 +81,12 @@ def _stack_config(stack: Any) -> StackConfig:
     )
 
 
-def read_stacks(**variables: str) -> dict[tuple[str, str], StackConfig]:
+def read_stacks(
+    sceptre_dir: Path = SCEPTRE_DIR, **variables: str
+) -> dict[tuple[str, str], StackConfig]:
     """Every stack by (environment, layer); `variables` as --var gives them."""
     context = SceptreContext(
-        project_path=str(SCEPTRE_DIR), command_path="", user_variables=variables
+        project_path=str(sceptre_dir), command_path="", user_variables=variables
     )
     found, _ = ConfigReader(context).construct_stacks()
     configs = [_stack_config(stack) for stack in found]
@@ -125,3 +127,9 @@ def resources(templates: dict[str, Any]) -> Callable[[str], dict[str, dict[str, 
         }
 
     return of_type
+
+
+@pytest.fixture(scope="session")
+def stacks_of() -> Callable[[Path], dict[tuple[str, str], StackConfig]]:
+    """Reads the stacks of another Sceptre folder."""
+    return read_stacks

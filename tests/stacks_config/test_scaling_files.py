@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,18 @@ def test_a_deployment_can_write_its_image(tmp_path: Path) -> None:
         reference = "@sha256:" + "a" * 64
         assert write_parameter(copy, "ImageReference", reference)
         assert read_parameter(copy, "ImageReference") == reference
+
+
+def test_steps_of_its_own_leave_a_stack_its_environments_data(
+    tmp_path: Path, stacks: dict[Any, Any], stacks_of: Callable[[Path], dict[Any, Any]]
+) -> None:
+    # Without the account id the guard of the account would let any account pass.
+    shutil.copytree(CONFIG, tmp_path / "config")
+    path = tmp_path / "config" / "prod" / "scaling.yaml"
+    steps = "{cpu_steps: {steps: [[60, 10]]}}"
+    path.write_text(f"{path.read_text()}\nsceptre_user_data:\n  policy_lab: {steps}\n")
+    data = stacks_of(tmp_path)["prod", "scaling"].user_data
+    assert data["policy_lab"] == {"cpu_steps": {"steps": [[60, 10]]}}
+    before = stacks["prod", "scaling"].user_data
+    assert {key: data[key] for key in before} == before
+    assert "account_id" in before

@@ -1,0 +1,55 @@
+"""`runbook lab adopt`: a proposal into an environment's `scaling.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runbook.cli.frame import emit, env_option, json_option, say
+from runbook.environment import load_environment
+
+_FAST_S = 20
+
+
+@click.command("adopt")
+@click.argument("proposal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@env_option
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@json_option
+def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
+    """Write PROPOSAL into the environment's scaling.yaml: numbers with their origin, and steps on
+    CPU, a forecast or a schedule below policy_lab. MaxTasks stays as it is.
+
+    Nothing is deployed; the next command reviews the change. A later `50_apply` would write the
+    numbers of the analysis again.
+    """
+    from runbook.stacks import edit
+    from runbook.thresholds import scaling_file
+    from runbook.thresholds.adopted import adopt
+
+    environment = load_environment(env)
+    path = scaling_file(environment)
+    adopted = adopt(path, proposal, dry_run=dry_run)
+    service = edit.config_file(environment, "service")
+    fast = adopted.numbers.get("EcsMetricPeriodS") == _FAST_S
+    first = fast and edit.read_parameter(service, "MetricResolutionS") != str(_FAST_S)
+    following = f"runbook change {env} {'metrics service' if first else 'policy scaling'}"
+    data = {
+        "file": str(path),
+        "written": bool(adopted.diff) and not dry_run,
+        "numbers": dict(adopted.numbers),
+        "policy_lab": list(adopted.additions),
+        "diff": adopted.diff,
+        "next": following,
+    }
+    emit(data, as_json, lambda: adopted.diff or f"Nothing differs from {path}.")
+    if first:
+        say(
+            f"20 s metrics are off: set MetricResolutionS: {_FAST_S} in {service} and deploy that"
+            " before the scaling stack."
+        )
+    if dry_run:
+        say("Dry run: nothing was written.")
+    elif adopted.diff:
+        say(f"Wrote {path}. Next: {following}")
