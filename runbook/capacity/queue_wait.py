@@ -166,7 +166,9 @@ def wait_of(steps: Sequence[ModelStep], extra_s: Mapping[int, float]) -> Wait:
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
     """Slope and intercept, neither below 0."""
-    slope, intercept = np.polyfit(x, y, 1) if np.ptp(x) > 0 else (0.0, -1.0)
-    if slope < 0 or intercept < 0:
+    slope, intercept = np.polyfit(x, y, 1) if np.ptp(x) > 0 else (0.0, 0.0)
+    if slope <= 0:
+        return 0.0, float(y.mean())
+    if intercept < 0:
         return float(np.median(y / x)), 0.0
     return float(slope), float(intercept)

@@ -72,3 +72,21 @@ def test_only_some_wait_and_the_mean_stays() -> None:
     assert at[1].mean() == pytest.approx(at[0].mean(), rel=0.03)
     assert np.percentile(at[1], 97) > np.percentile(at[0], 97) + 0.002
     assert np.percentile(at[1], 50) < np.percentile(at[0], 50)
+
+
+@pytest.mark.parametrize(
+    ("busy", "slope", "idle"),
+    [
+        ([0.5, 0.5, 0.5], 0.0, 0.5),
+        ([0.5, 0.5, 0.4999], 0.0, 0.4999666),
+        ([0.3, 0.5, 0.7], 0.02, 0.1),
+        ([0.1, 0.3, 0.5], 0.015, 0.0),
+    ],
+)
+def test_what_makes_a_machine_busy_is_neither_negative(
+    busy: list[float], slope: float, idle: float
+) -> None:
+    steps = [_step(Task(0.004, 0.18, SHARE), rate, busy=0.1) for rate in (10.0, 20.0, 30.0)]
+    told = [replace(step, host_busy_cores=cores) for step, cores in zip(steps, busy, strict=True)]
+    wait = wait_of(told, dict.fromkeys(range(3), 0.0004))
+    assert (wait.busy_per_rps, wait.busy_idle) == pytest.approx((slope, idle), abs=1e-5)
