@@ -7,6 +7,7 @@ own marker, because colour may not be the only signal.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from runbook.capacity.measured import LoadTest
 STYLE = Path(__file__).with_name("style.mplstyle")
 SLO_COLOUR = "#B00020"
 MARKERS = ("o", "s", "^", "D", "v", "P")
+_TITLE_LETTERS = 66
+"""What a title's line holds in a figure of the usual width."""
 
 
 @contextmanager
@@ -135,7 +138,8 @@ def _capacity_title(curve: CapacityCurve) -> str:
     for count in curve.counts:
         bound = "at least " if count.censored else ""
         found.append(f"{bound}{count.c_slo_per_task_rps:.0f}/s with {count.tasks}")
-    return f"p95 leaves {curve.slo_ms:g} ms at, per task: {', '.join(found)} task(s)"
+    told = f"p95 leaves {curve.slo_ms:g} ms at, per task: {', '.join(found)} task(s)"
+    return textwrap.fill(told, _TITLE_LETTERS)
 
 
 def residuals(curve: CapacityCurve) -> Figure:

@@ -97,3 +97,9 @@ def test_residuals_tell_how_well_the_model_explains_the_steps(curve: CapacityCur
 def test_a_saved_figure_is_a_picture(curve: CapacityCurve, tmp_path: Path) -> None:
     path = plots.save(plots.capacity_curve(curve), tmp_path / "figures" / "curve.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_long_title_goes_on_below(curve: CapacityCurve) -> None:
+    many = replace(curve, counts=tuple(replace(curve.counts[0], tasks=n) for n in (1, 2, 3, 4)))
+    title = plots.capacity_curve(many).axes[0].get_title(loc="left")
+    assert max(map(len, title.split("\n"))) <= 66 < len(title)
