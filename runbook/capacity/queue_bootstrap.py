@@ -2,9 +2,11 @@
 
 In each resample steps are drawn with replacement within each task count, then blocks of time
 within each step, measured and simulated requests of the same block together, as their arrivals
-are the same. From that quota, waits, variation and CPU cost are determined anew. How slow
-requests depend on wait and variation, and c_SLO on all of them, is taken as linear around the
-fit: simulating each resample afresh would take an hour.
+are the same. From that quota, waits, variation and CPU cost are determined anew. Of the waits how
+many requests have one stays as fitted, and their mean is drawn on the measured side alone, which
+makes its spread a fifth too wide, and wider for a count without a calm step. How slow requests
+depend on wait and variation, and c_SLO on all of them, is taken as linear around the fit:
+simulating each resample afresh would take an hour.
 
 That says how far chance in one load test moves the answer, not whether a service is such a
 queue. What it was off when it predicted task counts that had been held back says that.

@@ -30,10 +30,10 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
 
     environment = load_environment(env)
     path = scaling_file(environment)
-    adopted = adopt(path, proposal, dry_run=dry_run)
     service = edit.config_file(environment, "service")
-    fast = adopted.numbers.get("EcsMetricPeriodS") == _FAST_S
-    first = fast and edit.read_parameter(service, "MetricResolutionS") != str(_FAST_S)
+    resolution_s = edit.read_parameter(service, "MetricResolutionS")
+    adopted = adopt(path, proposal, dry_run=dry_run)
+    first = adopted.fast and resolution_s != str(_FAST_S)
     following = f"runbook change {env} {'metrics service' if first else 'policy scaling'}"
     data = {
         "file": str(path),

@@ -5,11 +5,13 @@
     predictive: {requests_per_target, buffer_s}
     schedule: [{at: "07:00", weekdays: [0, 1], min_tasks, max_tasks}]
 
-The lab plays it and the scaling stack launches it (`launched`), from the same values.
+Edges are CPU percent, to a millionth. The lab plays it and the scaling stack launches it
+(`launched`), from the same values.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
@@ -29,8 +31,13 @@ from runbook.scaling.step_scaling import (
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
 _MOST_COOLDOWN_S = 86_400.0
+_STANDARD_S = 60
 _MOST_STEPS = 20
+_MOST_PCT = 10_000.0
+_MOST_RANGE_S = 86_400
+"""What the datapoints of an alarm may span where its period is under an hour (PutMetricAlarm)."""
 _ANY = float("inf")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,16 @@ class Additions:
         """The step policies there are."""
         return tuple(item for item in (self.cpu_steps, self.cpu_steps_in) if item is not None)
 
+    @property
+    def fast(self) -> bool:
+        """Whether steps rest on metrics finer than a minute."""
+        return any(item.period_s < _STANDARD_S for item in self.stepped)
+
+    @property
+    def most_tasks(self) -> int:
+        """The most tasks that the schedule names; 0 without one."""
+        return max((item.max_tasks or item.min_tasks or 0 for item in self.schedule), default=0)
+
 
 def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
     """What `extra` says, the mapping below `policy_lab`. Raises InputInvalid, told why."""
@@ -55,7 +72,7 @@ def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
         found = Additions(
             _steps_on_cpu(name, extra, "cpu_steps"),
             _steps_on_cpu(name, extra, "cpu_steps_in"),
-            _predictive(name, mapping(name, extra.get("predictive"), "predictive")),
+            _predictive(name, extra.get("predictive")),
             _schedule(name, extra.get("schedule")),
         )
     except PolicyError as error:
@@ -105,11 +122,11 @@ def cpu_steps_in(
 
 
 def _steps_on_cpu(name: str, extra: Mapping[str, Any], key: str) -> Stepped | None:
-    written = mapping(name, extra.get(key), key)
-    if not written:
+    if extra.get(key) is None:
         return None
+    written = mapping(name, extra[key], key)
     if key == "cpu_steps":
-        return cpu_steps(*_read_steps(name, key, written, ("above_pct", "add_pct"), _ANY))
+        return cpu_steps(*_read_steps(name, key, written, ("above_pct", "add_pct"), _MOST_PCT))
     return cpu_steps_in(*_read_steps(name, key, written, ("below_pct", "remove_pct"), 100.0))
 
 
@@ -120,9 +137,9 @@ def _read_steps(
     only_known(name, written, ("period_s", "periods", "cooldown_s", "steps"), key)
     steps = written.get("steps")
     if (
-        not isinstance(steps, Sequence)
+        not isinstance(steps, list | tuple)
         or not 1 <= len(steps) <= _MOST_STEPS
-        or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in steps)
+        or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in steps)
     ):
         raise InputInvalid(
             f"Policy {name} cannot be played",
@@ -137,16 +154,23 @@ def _read_steps(
             "give 20 or a multiple of 60, as ECS has its metrics",
         )
     periods = number(name, f"{key}.periods", written.get("periods", 1), 1, 30, whole=True)
+    if period_s * periods > _MOST_RANGE_S:
+        raise InputInvalid(
+            f"Policy {name} cannot be played",
+            f"policy_lab.{key} looks at {period_s * periods:.0f} s",
+            f"let period_s x periods be {_MOST_RANGE_S} s at most, as CloudWatch does",
+        )
     cooldown_s = number(
         name,
         f"{key}.cooldown_s",
         written.get("cooldown_s", DEFAULT_COOLDOWN_S),
         0,
         _MOST_COOLDOWN_S,
+        whole=True,
     )
     pairs = [
         (
-            number(name, f"{key}.steps: {names[0]}", edge, 0, 100),
+            round(number(name, f"{key}.steps: {names[0]}", edge, 0, 100), 6),
             number(name, f"{key}.steps: {names[1]}", change, 1, most_pct, whole=True),
         )
         for edge, change in steps
@@ -154,9 +178,10 @@ def _read_steps(
     return int(period_s), int(periods), cooldown_s, pairs
 
 
-def _predictive(name: str, written: Mapping[str, Any]) -> Predictive | None:
-    if not written:
+def _predictive(name: str, given: Any) -> Predictive | None:
+    if given is None:
         return None
+    written = mapping(name, given, "predictive")
     only_known(name, written, ("requests_per_target", "buffer_s"), "predictive")
     wanted = written.get("requests_per_target")
     return Predictive(
@@ -167,6 +192,7 @@ def _predictive(name: str, written: Mapping[str, Any]) -> Predictive | None:
             written.get("buffer_s", DEFAULT_BUFFER_S),
             0,
             INTERVAL_S - 1,
+            whole=True,
         ),
     )
 
@@ -189,22 +215,27 @@ def _scheduled(name: str, item: Mapping[str, Any]) -> Scheduled:
         else int(number(name, f"schedule: {key}", item[key], 1, _ANY, whole=True))
         for key in ("min_tasks", "max_tasks")
     ]
-    days = item.get("weekdays")
-    try:
-        at = time.fromisoformat(str(item.get("at")))
-    except ValueError as error:
+    least, most = bounds
+    if (least, most) == (None, None) or (least or 0) > (most or _ANY):
+        raise InputInvalid(
+            f"Policy {name} cannot be played",
+            f"policy_lab.schedule: min_tasks {least}, max_tasks {most}",
+            "give one of them or both, the minimum not above the maximum",
+        )
+    # YAML reads 22:00 without quotes as a number of base 60.
+    if not (isinstance(item.get("at"), str) and _CLOCK.fullmatch(item["at"])):
         raise InputInvalid(
             f"Policy {name} cannot be played",
             f"policy_lab.schedule: at is {item.get('at')!r}",
             'give a time of day in UTC, quoted, such as "07:00"',
-        ) from error
-    if days is not None and not isinstance(days, list):
+        )
+    days = item.get("weekdays", list(range(7)))
+    if not isinstance(days, list) or not days:
         raise InputInvalid(
             f"Policy {name} cannot be played",
             f"policy_lab.schedule: weekdays is {days!r}",
             "give a list of 0 (Monday) to 6",
         )
-    whole = [
-        int(number(name, "schedule: weekdays", day, 0, 6, whole=True)) for day in days or range(7)
-    ]
+    whole = [int(number(name, "schedule: weekdays", day, 0, 6, whole=True)) for day in days]
+    at = time.fromisoformat(item["at"])
     return Scheduled(at, tuple(whole), *bounds)

@@ -19,7 +19,6 @@ from runbook.lab.policy import Predictive, Scheduled, Stepped
 from runbook.lab.policy_numbers import mapping
 
 Resource = dict[str, Any]
-_STANDARD_S = 60
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
@@ -51,8 +50,20 @@ def with_additions(body: str, additions: Additions) -> str:
         resources["Target"]["Properties"]["ScheduledActions"] = [
             _scheduled_action(at, action) for at, action in enumerate(additions.schedule, start=1)
         ]
-    if any(steps.period_s < _STANDARD_S for steps in additions.stepped):
-        template["Rules"]["FastStepsNeedFastMetrics"] = _fast_metrics_rule()
+    if additions.fast:
+        template["Rules"]["FastStepsNeedFastMetrics"] = _must_be(
+            "ServiceMetricResolutionS",
+            "20",
+            "Steps on CPU finer than 60 s need MetricResolutionS 20 in service.yaml, launched"
+            " first",
+        )
+    if additions.most_tasks > 1:
+        template["Rules"]["ScheduleOfSeveralTasksNeedsSharedStore"] = _must_be(
+            "StoreShared",
+            "true",
+            "The schedule allows several tasks, and each has a SQLite file of its own. For more"
+            " tasks set StoreEngine postgresql in the data stack",
+        )
     # Functions of rules have no short form.
     return str(cfn_flip.dump_yaml(template, long_form=True))
 
@@ -163,15 +174,6 @@ def _scheduled_action(number: int, action: Scheduled) -> Resource:
     }
 
 
-def _fast_metrics_rule() -> Resource:
-    return {
-        "Assertions": [
-            {
-                "Assert": {"Fn::Equals": [{"Ref": "ServiceMetricResolutionS"}, "20"]},
-                "AssertDescription": (
-                    "Steps on CPU finer than 60 s need MetricResolutionS 20 in service.yaml,"
-                    " launched first"
-                ),
-            }
-        ]
-    }
+def _must_be(parameter: str, value: str, why: str) -> Resource:
+    assertion = {"Fn::Equals": [{"Ref": parameter}, value]}
+    return {"Assertions": [{"Assert": assertion, "AssertDescription": why}]}

@@ -76,7 +76,7 @@ def number(
     """`value` as a number from `low` to `high`. Text that reads as one is one (YAML's 1e9)."""
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not (math.isfinite(found) and low <= found <= high and (found.is_integer() or not whole)):
         kind = "a whole number" if whole else "a number"

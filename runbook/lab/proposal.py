@@ -55,7 +55,7 @@ def proposal_text(tuning: Tuning, history: History, service: ServiceModel) -> st
         lines += [f"  # {_WHY[name]}", f"  # from: {proof}", f"  {name}: {value}"]
     if tuning.winner.extra:
         extra = {"sceptre_user_data": {"policy_lab": _plain(tuning.winner.extra)}}
-        lines.append(yaml.safe_dump(extra, sort_keys=False).rstrip())
+        lines.append(yaml.safe_dump(extra, sort_keys=False, default_flow_style=None).rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -23,7 +23,7 @@ from runbook.stacks.edit import ORIGIN, origin_line, tell_origin
 from runbook.thresholds.recommendation import UNITS, Recommendation
 
 _VALUE = re.compile(r"""(?P<quote>["']?)(?P<number>[-+\d.eE]+)(?P=quote)""")
-_UNKNOWN = "not stated"
+UNKNOWN = "not stated"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ..
                 name,
                 _number(path, name, lines[line]),
                 UNITS[name],
-                provenance["text"] if provenance else _UNKNOWN,
+                provenance["text"] if provenance else UNKNOWN,
             )
         )
     return tuple(found)
@@ -92,7 +92,7 @@ def read_file(path: Path) -> str:
     """The file's text. Raises InputInvalid."""
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputInvalid(
             f"{path} cannot be read", str(error), "choose an environment with a scaling stack"
         ) from error

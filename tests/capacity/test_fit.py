@@ -260,4 +260,4 @@ def test_the_models_error_and_its_source_are_told(simulate, simulated_service) -
     assert curve.model.error_pct == pytest.approx(8.9, abs=0.1)
     (note,) = [note for note in curve.count(1).notes if note.startswith("c_SLO is")]
     assert "resampled in blocks of time" in note
-    assert "10 % for its own error in predicting held-back task counts" in note
+    assert "9 % for its own error in predicting held-back task counts" in note

@@ -39,6 +39,32 @@ def test_a_period_that_ecs_has_no_metric_of_is_refused(period_s: int) -> None:
         read_additions("mine", extra)
 
 
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        # Without quotes YAML reads 22:00 as 1320.
+        ({"schedule": [{"at": 1320, "min_tasks": 1}]}, "at is 1320; give a time of day in UTC, q"),
+        ({"schedule": [{"at": "07:00+02:00", "min_tasks": 1}]}, "at is '07:00.02:00'"),
+        ({"schedule": [{"at": "07:00:45", "min_tasks": 1}]}, "at is '07:00:45'"),
+        ({"schedule": [{"at": "07:00"}]}, "give one of them or both"),
+        ({"schedule": [{"at": "07:00", "min_tasks": 9, "max_tasks": 3}]}, "not above the maximum"),
+        ({"schedule": [{"at": "07:00", "min_tasks": 9, "weekdays": []}]}, "weekdays is ."),
+        ({"cpu_steps": {"steps": ["61"]}}, "give 1 to 20 pairs"),
+        ({"cpu_steps": {}}, "steps is None"),
+        ({"predictive": {}}, "requests_per_target is None"),
+        ({"cpu_steps": {"period_s": 3540, "periods": 30, "steps": [[60, 10]]}}, "86400 s at most"),
+        ({"cpu_steps": {"steps": [[60, 1e300]]}}, "add_pct is 1e.300"),
+        ({"cpu_steps": {"steps": [[60, 10**400]]}}, "add_pct is 1000"),
+        ({"cpu_steps": {"steps": [[60, 10], [60.00000001, 20]]}}, "no interval"),
+        ({"cpu_steps": {"cooldown_s": 40.7, "steps": [[60, 10]]}}, "give a whole number"),
+        ({"predictive": {"requests_per_target": 9, "buffer_s": 0.5}}, "give a whole number"),
+    ],
+)
+def test_what_would_launch_as_something_else_is_refused(extra: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputInvalid, match=why):
+        read_additions("mine", extra)
+
+
 def test_steps_at_the_same_edge_are_refused() -> None:
     with pytest.raises(InputInvalid, match="no interval"):
         read_additions("mine", {"cpu_steps": {"steps": [[60, 10], [60, 20]]}})

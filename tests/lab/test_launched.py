@@ -113,12 +113,21 @@ def test_the_rest_of_the_template_is_as_it_was() -> None:
     before, after = template(BODY), template(with_additions(BODY, read_additions("all", EXTRA)))
     added = {"CpuStepsPolicy", "CpuStepsAlarm", "CpuStepsInPolicy", "CpuStepsInAlarm"}
     assert set(after["Resources"]) - set(before["Resources"]) == added | {"PredictivePolicy"}
-    assert set(after["Rules"]) - set(before["Rules"]) == {"FastStepsNeedFastMetrics"}
+    assert set(after["Rules"]) - set(before["Rules"]) == {
+        "FastStepsNeedFastMetrics",
+        "ScheduleOfSeveralTasksNeedsSharedStore",
+    }
     for section in ("Parameters", "Conditions", "Outputs"):
         assert after[section] == before[section]
     for name, resource in before["Resources"].items():
         if name != "Target":
             assert after["Resources"][name] == resource
+
+
+def test_a_schedule_of_one_task_needs_no_shared_store() -> None:
+    one = {"schedule": [{"at": "22:00", "max_tasks": 1}]}
+    body = with_additions(BODY, read_additions("one", one))
+    assert "ScheduleOfSeveralTasksNeedsSharedStore" not in template(body)["Rules"]
 
 
 def test_steps_on_60_s_metrics_need_no_finer_ones() -> None:
@@ -157,7 +166,7 @@ def test_with_them_they_are_in_it() -> None:
     assert body == with_additions(BODY, read_additions("all", EXTRA))
 
 
-def test_what_cannot_be_is_refused_before_anything_is_touched() -> None:
+def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     with pytest.raises(SceptreException, match="did you mean cpu_steps"):
         handler({"policy_lab": {"cpu_step": {}}}).handle()
     with pytest.raises(SceptreException, match="policy_lab is no mapping"):

@@ -64,15 +64,19 @@ def test_names_and_ranges_are_those_of_the_scaling_stack() -> None:
         (
             "{CpuTarget: 70}",
             "{predictive: {requests_per_target: 3000, buffer_s: 1e9}}",
-            "buffer_s is '1e9'; give a number from 0 to 3599",
+            "buffer_s is '1e9'; give a whole number from 0 to 3599",
         ),
-        ("{CpuTarget: 70}", "{schedule: [{at: '7'}]}", "at is '7'"),
+        ("{CpuTarget: 70}", "{schedule: [{at: '7', min_tasks: 1}]}", "at is '7'"),
         (
             "{CpuTarget: 70}",
             "{schedule: [{at: '07:00', min_tasks: abc}]}",
             "schedule: min_tasks is 'abc'",
         ),
-        ("{CpuTarget: 70}", "{schedule: [{at: '07:00', weekdays: 7}]}", "weekdays is 7"),
+        (
+            "{CpuTarget: 70}",
+            "{schedule: [{at: '07:00', weekdays: 7, max_tasks: 3}]}",
+            "weekdays is 7",
+        ),
         ("{CpuTarget: 70}", "{schedule: 7}", "schedule is no list"),
     ],
 )

@@ -35,10 +35,8 @@ sceptre_user_data:
       periods: 1
       cooldown_s: 40
       steps:
-      - - 46.5
-        - 12
-      - - 60.5
-        - 40
+      - [46.5, 12]
+      - [60.5, 40]
 """
 
 
@@ -93,7 +91,7 @@ def test_twice_is_once_and_a_dry_run_writes_nothing(path: Path, proposal: Path) 
 def test_another_proposal_takes_the_first_ones_place(path: Path, proposal: Path) -> None:
     adopt(path, proposal, dry_run=False)
     once = path.read_text()
-    proposal.write_text(PROPOSAL.replace("- 40", "- 50"))
+    proposal.write_text(PROPOSAL.replace("60.5, 40", "60.5, 50"))
     adopt(path, proposal, dry_run=False)
     assert path.read_text() == once.replace("[60.5, 40]", "[60.5, 50]")
     proposal.write_text(PROPOSAL[: PROPOSAL.index("sceptre_user_data")])
@@ -107,8 +105,9 @@ def test_another_proposal_takes_the_first_ones_place(path: Path, proposal: Path)
     [
         ("CpuTarget: 48.5", "CpuTarget: 480", "CpuTarget is 480"),
         ("cpu_steps:", "cpu_step:", "did you mean cpu_steps"),
-        ("- - 46.5", "- - 146.5", "above_pct is 146.5"),
+        ("[46.5", "[146.5", "above_pct is 146.5"),
         ("parameters:", "parameters: [", "no proposal"),
+        ("MinTasks: 2", "MinTasks: 8", "its MaxTasks is 4; tune with your own traffic"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_written(
@@ -124,6 +123,48 @@ def test_what_cannot_be_is_refused_and_nothing_written(
 def test_a_proposal_that_keeps_what_is_there_changes_nothing(path: Path, proposal: Path) -> None:
     proposal.write_text("# keep what you have\nparameters: {}\n")
     with pytest.raises(InputInvalid, match="keep what you have"):
+        adopt(path, proposal, dry_run=False)
+
+
+def test_a_schedule_beyond_the_maximum_that_stays_is_refused(path: Path, proposal: Path) -> None:
+    before = path.read_text()
+    text = "  policy_lab:\n    schedule: [{at: '22:00', min_tasks: 2, max_tasks: 200}]\n"
+    proposal.write_text(PROPOSAL[: PROPOSAL.index("  policy_lab")] + text)
+    with pytest.raises(InputInvalid, match="200 tasks in its schedule"):
+        adopt(path, proposal, dry_run=False)
+    assert path.read_text() == before
+
+
+def test_steps_alone_are_a_proposal_and_need_fast_metrics_too(path: Path, proposal: Path) -> None:
+    proposal.write_text(PROPOSAL[PROPOSAL.index("sceptre_user_data") :])
+    adopted = adopt(path, proposal, dry_run=False)
+    assert (dict(adopted.numbers), adopted.fast) == ({}, True)
+    assert "  # from: policy lab, scaling.proposal.yaml\n  policy_lab:" in path.read_text()
+
+
+def test_numbers_without_an_origin_get_the_proposals_name(path: Path, proposal: Path) -> None:
+    proposal.write_text("parameters: {P95StepThresholdS: 0.0204, CpuTarget: 61}\n")
+    adopt(path, proposal, dry_run=False)
+    there = {item.name: item for item in current_thresholds(path)}
+    assert there["P95StepThresholdS"].value == 0.0204
+    assert there["CpuTarget"].provenance == "policy lab, scaling.proposal.yaml"
+
+
+def test_comments_within_and_keys_behind_the_block_are_kept_apart(
+    path: Path, proposal: Path
+) -> None:
+    own = "\nsceptre_user_data:\n# mine\n  policy_lab: {cpu_steps: {steps: [[70, 10]]}}\n"
+    path.write_text(path.read_text() + own + "# of the next key\nstack_tags:\n  a: b\n")
+    adopt(path, proposal, dry_run=False)
+    text = path.read_text()
+    assert "# of the next key\nstack_tags:\n  a: b\n" in text
+    assert steps_of(text) == [[46.5, 12], [60.5, 40]]
+    assert "[[70, 10]]" not in text
+
+
+def test_a_proposal_that_is_no_text_is_refused(path: Path, proposal: Path) -> None:
+    proposal.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputInvalid, match="cannot be read"):
         adopt(path, proposal, dry_run=False)
 
 
