@@ -16,8 +16,9 @@ from runbook.load.schedule import constant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.scenario, pytest.mark.timeout(420)]
 
-# CPU is about 10 % when idle, 60 % of one task at this load and 35 % of two. The steps act first:
-# target tracking needs 30 s to add a task here, and 60 s to remove one.
+# CPU is up to 10 % when idle, about 75 % of one task at this load and 40 % of two. The steps act
+# first: a period of 20 s with 5 s of load in it is beyond 18 %, while target tracking needs three
+# periods of 10 s beyond 37 % to add a task, and six below 33 % to remove one.
 PROPOSAL = """parameters:
   # from: policy lab, a test
   MinTasks: 1
@@ -26,7 +27,7 @@ PROPOSAL = """parameters:
   # from: policy lab, a test
   RequestsPerTarget: 100000
   # from: policy lab, a test
-  CpuTarget: 35
+  CpuTarget: 37
   # from: policy lab, a test
   EcsMetricPeriodS: 20
 sceptre_user_data:
@@ -35,14 +36,14 @@ sceptre_user_data:
       period_s: 20
       periods: 1
       cooldown_s: 60
-      steps: [[45, 100], [80, 200]]
+      steps: [[18, 100], [80, 200]]
     cpu_steps_in:
       period_s: 20
       periods: 1
       cooldown_s: 10
-      steps: [[20, 40]]
+      steps: [[14, 40]]
 """
-LOAD_RPS, LOAD_S = 35.0, 60.0
+LOAD_RPS, LOAD_S = 45.0, 45.0
 
 
 def wait_for(what: Callable[[], Any], timeout_s: float) -> Any:
