@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any
 
-from runbook.errors import InputInvalid
 from runbook.lab.policy import Policy, Predictive, Scheduled, Stepped
-from runbook.lab.policy_numbers import mapping, number, only_known
+from runbook.lab.policy_numbers import mapping, number, only_known, unplayable
 from runbook.scaling.alarms import AlarmRule
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.predictive import DEFAULT_BUFFER_S, INTERVAL_S
@@ -76,9 +75,7 @@ def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
             _schedule(name, extra.get("schedule")),
         )
     except PolicyError as error:
-        raise InputInvalid(
-            f"Policy {name} cannot be played", str(error), "mend its numbers"
-        ) from error
+        raise unplayable(name, str(error), "mend its numbers") from error
     # A policy of them alone is asked, so that what launches is what could be played.
     Policy(name, stepped=found.stepped, schedule=found.schedule, predictive=found.predictive)
     return found
@@ -141,22 +138,22 @@ def _read_steps(
         or not 1 <= len(steps) <= _MOST_STEPS
         or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in steps)
     ):
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.{key}.steps is {steps!r}",
             f"give 1 to {_MOST_STEPS} pairs [{', '.join(names)}]",
         )
     period_s = number(name, f"{key}.period_s", written.get("period_s", 60), 20, 3600, whole=True)
     if period_s != HIGH_RESOLUTION_20S.period_s and period_s % 60:
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.{key}.period_s is {period_s:g}",
             "give 20 or a multiple of 60, as ECS has its metrics",
         )
     periods = number(name, f"{key}.periods", written.get("periods", 1), 1, 30, whole=True)
     if period_s * periods > _MOST_RANGE_S:
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.{key} looks at {period_s * periods:.0f} s",
             f"let period_s x periods be {_MOST_RANGE_S} s at most, as CloudWatch does",
         )
@@ -201,9 +198,7 @@ def _schedule(name: str, written: Any) -> tuple[Scheduled, ...]:
     if written is None:
         return ()
     if not isinstance(written, list):
-        raise InputInvalid(
-            f"Policy {name} cannot be played", "policy_lab.schedule is no list", "give a list"
-        )
+        raise unplayable(name, "policy_lab.schedule is no list", "give a list")
     return tuple(_scheduled(name, mapping(name, item, "schedule")) for item in written)
 
 
@@ -217,22 +212,22 @@ def _scheduled(name: str, item: Mapping[str, Any]) -> Scheduled:
     ]
     least, most = bounds
     if (least, most) == (None, None) or (least or 0) > (most or _ANY):
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.schedule: min_tasks {least}, max_tasks {most}",
             "give one of them or both, the minimum not above the maximum",
         )
     # YAML reads 22:00 without quotes as a number of base 60.
     if not (isinstance(item.get("at"), str) and _CLOCK.fullmatch(item["at"])):
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.schedule: at is {item.get('at')!r}",
             'give a time of day in UTC, quoted, such as "07:00"',
         )
     days = item.get("weekdays", list(range(7)))
     if not isinstance(days, list) or not days:
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
+        raise unplayable(
+            name,
             f"policy_lab.schedule: weekdays is {days!r}",
             "give a list of 0 (Monday) to 6",
         )

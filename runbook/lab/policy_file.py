@@ -17,7 +17,7 @@ from runbook.errors import InputInvalid
 from runbook.lab.additions import read_additions
 from runbook.lab.builtin import cpu_tracking, p95_step, requests_tracking
 from runbook.lab.policy import Policy, Stepped, Tracked
-from runbook.lab.policy_numbers import checked_numbers, mapping
+from runbook.lab.policy_numbers import checked_numbers, mapping, unplayable
 from runbook.lab.service import ServiceModel
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import DEFAULT_COOLDOWN_S
@@ -100,9 +100,7 @@ def policy_of(
     try:
         net = _safety_net(given, service, period_s, cooldowns["StepCooldownS"])
     except PolicyError as error:
-        raise InputInvalid(
-            f"Policy {name} cannot be played", str(error), "mend its numbers"
-        ) from error
+        raise unplayable(name, str(error), "mend its numbers") from error
     stepped = (*net, *additions.stepped)
     if not (tracked or stepped or additions.schedule or additions.predictive):
         raise InputInvalid(

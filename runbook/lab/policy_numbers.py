@@ -81,12 +81,13 @@ def number(
     if not (math.isfinite(found) and low <= found <= high and (found.is_integer() or not whole)):
         kind = "a whole number" if whole else "a number"
         limit = f"of {low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
-        raise InputInvalid(
-            f"Policy {name} cannot be played",
-            f"{above}{key} is {value!r}",
-            f"give {kind} {limit}",
-        )
+        raise unplayable(name, f"{above}{key} is {value!r}", f"give {kind} {limit}")
     return found
+
+
+def unplayable(name: str, why: str, what_to_do: str) -> InputInvalid:
+    """What to raise for a policy that cannot be."""
+    return InputInvalid(f"Policy {name} cannot be played", why, what_to_do)
 
 
 def only_known(name: str, given: Mapping[str, Any], known: Collection[str], where: str) -> None:
@@ -96,9 +97,7 @@ def only_known(name: str, given: Mapping[str, Any], known: Collection[str], wher
             continue
         near = difflib.get_close_matches(str(key), known, 1)
         told = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-        raise InputInvalid(
-            f"Policy {name} cannot be played", f"{where} holds the unknown {key!r}", told
-        )
+        raise unplayable(name, f"{where} holds the unknown {key!r}", told)
 
 
 def mapping(name: str, value: Any, where: str) -> Mapping[str, Any]:
@@ -107,6 +106,4 @@ def mapping(name: str, value: Any, where: str) -> Mapping[str, Any]:
         return {}
     if isinstance(value, Mapping):
         return value
-    raise InputInvalid(
-        f"Policy {name} cannot be played", f"{where} is no mapping", "write `name: value` lines"
-    )
+    raise unplayable(name, f"{where} is no mapping", "write `name: value` lines")
