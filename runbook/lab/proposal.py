@@ -17,7 +17,7 @@ _WHY = {
     "MaxTasks": "not searched: --max-tasks; also bounded by what the store can take",
     "RequestsPerTarget": "twice what a task can serve at all, so that CPU alone decides",
     "CpuTarget": "percent of what the tasks reserve",
-    "EcsMetricPeriodS": "seconds; 20 needs MetricResolutionS: 20 in service.yaml, launched with it:"
+    "EcsMetricPeriodS": "seconds; 20 needs MetricResolutionS: 20 in service.yaml, launched before:"
     " a deployment, and the finer metrics are charged",
     "ScaleOutCooldownS": "seconds after a scale-out in which only a larger one acts",
     "ScaleInCooldownS": "seconds between two scale-ins",
