@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from runbook.cli import cli
 from runbook.cli import runs as commands
 from runbook.errors import AwsCallFailed
 from runbook.runs import publish, record
@@ -46,7 +47,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, how: str | BaseException) -> None:
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(commands.run, [*arguments, "--env", "dev", "--publish"])
+    return CliRunner().invoke(cli, ["run", *arguments, "--env", "dev", "--publish"])
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 1), ("error", 2)])
