@@ -11,6 +11,7 @@ import difflib
 import io
 import json
 import math
+import re
 import shlex
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +23,28 @@ from runbook.errors import InputInvalid
 
 #: Options of the command itself, and where a run is recorded.
 _TOLD_OTHERWISE = {"env", "run_dir", "dry_run", "approve"}
+_NEAR = 0.75
+_CHOICES = re.compile(r"\b\w+(?: \| \w+)+")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the parameters cell: `name: type = default  # help`."""
+    """One line of the parameters cell: `name: type = default  # help`.
+
+    A help that says `a | b | c` lists what a text may be: papermill reads plain types only.
+    """
 
     name: str
     type_name: str
     default: Any
     help: str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What a text may be; empty for anything."""
+        listed = _CHOICES.search(self.help) if self.type_name == "str" else None
+        return tuple(listed[0].split(" | ")) if listed else ()
 
 
 def declared(path: Path) -> tuple[Parameter, ...]:
@@ -153,7 +165,7 @@ def unknown(name: str, known: Sequence[str], what: str) -> InputInvalid:
 def convert(notebook: str, parameter: Parameter, value: Any) -> Any:
     """One value as the parameter's declared type. Raises InputInvalid when it does not fit."""
     try:
-        return _CONVERTERS[parameter.type_name](value)
+        converted = _CONVERTERS[parameter.type_name](value)
     except (ValueError, TypeError) as error:
         hint = ' (put it in quotes: "007" keeps its zeros)' if parameter.type_name == "str" else ""
         raise InputInvalid(
@@ -161,6 +173,14 @@ def convert(notebook: str, parameter: Parameter, value: Any) -> Any:
             f"it is declared as {parameter.type_name}: {error}",
             f"give {_article(parameter.type_name)}{hint}",
         ) from error
+    if parameter.choices and converted not in parameter.choices:
+        near = difflib.get_close_matches(converted, parameter.choices, 1, _NEAR)
+        raise InputInvalid(
+            f"Parameter {parameter.name} of {notebook} is not {value!r}",
+            f"it is one of {', '.join(parameter.choices)}",
+            f"did you mean {near[0]}?" if near else "choose among these",
+        )
+    return converted
 
 
 def _article(type_name: str) -> str:

@@ -3,11 +3,16 @@
 import json
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from runbook.errors import InputInvalid
+from runbook.load.run import DRIVERS
 from runbook.runs.parameters import Parameter, as_options, check, declared
+from runbook.verify.plan import LoadShape
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 TYPES = [
     Parameter("tag", "str", "", ""),
@@ -65,6 +70,26 @@ def test_the_declared_type_decides(name: str, given: object, expected: object) -
 def test_what_does_not_fit_is_refused(name: str, given: object) -> None:
     with pytest.raises(InputInvalid, match=f"Parameter {name} of nb is not"):
         check("nb", TYPES, {name: given})
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("surg", "did you mean surge"), ("square", "one of rise, surge, wave; choose")],
+)
+def test_a_text_that_is_none_of_its_choices_is_refused(given: str, hint: str) -> None:
+    shape = Parameter("shape", "str", "rise", "how it comes: rise | surge | wave")
+    assert check("60_verify", [shape], {"shape": "wave"}) == {"shape": "wave"}
+    with pytest.raises(InputInvalid, match=f"shape of 60_verify is not '{given}': .*{hint}"):
+        check("60_verify", [shape], {"shape": given})
+
+
+def test_the_shapes_and_drivers_that_notebooks_offer_are_those_there_are() -> None:
+    for notebook, name, there in (
+        ("60_verify", "load_shape", get_args(LoadShape)),
+        ("20_load_test", "driver", DRIVERS),
+    ):
+        found = {item.name: item for item in declared(NOTEBOOKS / f"{notebook}.ipynb")}
+        assert found[name].choices == there
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
