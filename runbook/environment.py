@@ -26,7 +26,8 @@ LAYERS = (
     "runbooks",
 )
 
-
+#: The environment that lives in the local region.
+LOCAL = "local"
 #: A stack's own region, as its configuration file may name it.
 _REGION = re.compile(r"^region:[ ]*[\"']?([a-z0-9-]+)", re.MULTILINE)
 
@@ -37,6 +38,7 @@ class Environment:
 
     `account_id` is empty while the environment is not pinned to an account.
     `metric_period_s` is the CloudWatch period of the service's metrics: 60 s in AWS.
+    `copied_from` is where people edit, when `sceptre_dir` is a copy of it.
     """
 
     name: str
@@ -46,15 +48,20 @@ class Environment:
     metric_period_s: int
     project: Path
     sceptre_dir: Path
+    copied_from: Path | None = None
 
     @property
     def is_local(self) -> bool:
         """Whether this environment lives in the local region."""
-        return self.name == "local"
+        return self.name == LOCAL
 
     def stack_name(self, layer: str) -> str:
         """The CloudFormation stack name of a layer, as Sceptre derives it."""
         return f"{self.project_code}-{self.name}-{layer}"
+
+    def as_edited(self, text: str) -> str:
+        """A text with the paths that people edit in place of a copy's."""
+        return text.replace(str(self.sceptre_dir), str(self.copied_from or self.sceptre_dir))
 
     def region_of(self, layer: str) -> str:
         """The region of a layer's stack: the environment's, unless its own file names another."""

@@ -1,4 +1,4 @@
-"""`!guard_environment` and `!guard_image`: refusals before any write, also for plain Sceptre.
+"""`!guard_environment`, `!guard_image`, `!guard_metrics`: refusals before any write.
 
 They are hooks in the stacks' configuration, so `sceptre launch dev` runs them as well as
 `runbook`, which runs them before it makes a change set.
@@ -19,6 +19,7 @@ from runbook.environment import Environment, load_environment
 from runbook.errors import GuardRefused, InputInvalid, RunbookError, StackNotFound
 from runbook.guard import on_loopback, require_account, require_endpoint, require_region
 from runbook.stacks import lock
+from runbook.stacks.metric_resolution import require_fast_metrics_kept
 from runbook.stacks.service_image import push_it
 
 
@@ -49,6 +50,16 @@ class ImageGuard(Hook):  # type: ignore[misc]  # untyped base
         with _for_sceptre():
             environment = load_environment(self.stack.name.rpartition("/")[0])
             require_image(environment, str(self.stack.parameters.get("ImageReference", "")))
+
+
+class MetricsGuard(Hook):  # type: ignore[misc]  # untyped base
+    """`!guard_metrics`: no metrics are taken from a scaling stack that acts on them."""
+
+    def run(self) -> None:
+        """Raises SceptreException, so that plain Sceptre shows the sentence alone."""
+        with _for_sceptre():
+            environment = load_environment(self.stack.name.rpartition("/")[0])
+            require_fast_metrics_kept(environment, self.stack.parameters)
 
 
 @contextmanager

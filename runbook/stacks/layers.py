@@ -125,8 +125,10 @@ def load_layers(
         except (SceptreException, TemplateError, OSError, KeyError, ValueError) as error:
             raise InputInvalid(
                 f"The stacks of {environment.name} cannot be read",
-                f"{type(error).__name__}: {error}",
-                f"mend {environment.sceptre_dir / 'config' / environment.name}",
+                environment.as_edited(f"{type(error).__name__}: {error}"),
+                environment.as_edited(
+                    f"mend {environment.sceptre_dir / 'config' / environment.name}"
+                ),
             ) from error
     order = {name: index for index, name in enumerate(LAYERS)}
     return tuple(_launch_order(layers, order))

@@ -19,4 +19,5 @@ def proposed_copy(environment: Environment, folder: Path) -> Environment:
     shutil.rmtree(copy, ignore_errors=True)
     for part in ("config", "templates"):
         shutil.copytree(environment.sceptre_dir / part, copy / part)
-    return replace(environment, sceptre_dir=copy)
+    edited = environment.copied_from or environment.sceptre_dir
+    return replace(environment, sceptre_dir=copy, copied_from=edited)

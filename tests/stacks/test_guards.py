@@ -19,7 +19,7 @@ from sceptre.plan import actions
 from runbook.environment import Environment
 from runbook.errors import GuardRefused, InputInvalid, StackNotFound
 from runbook.stacks import guards, lock
-from runbook.stacks.guards import EnvironmentGuard, ImageGuard
+from runbook.stacks.guards import EnvironmentGuard, ImageGuard, MetricsGuard
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +113,7 @@ def test_no_stack_is_written_to_before_its_guard(configured: Any, action: str) -
         "update",
         "execute_change_set",
     }:
+        assert hooks[1] is MetricsGuard
         assert hooks[-1] is ImageGuard
 
 
