@@ -111,7 +111,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
     type=click.IntRange(20, 5000),
     default=3200,
     show_default=True,
-    help="Policies to try.",
+    help="About how many policies to try.",
 )
 @click.option("--only-60s", is_flag=True, help="No 20 s metrics: they need a deployment and cost.")
 def lab_tune(
@@ -150,9 +150,8 @@ def lab_tune(
         seeds=scene.seeds,
         high_resolution=not only_60s,
     )
-    first = [tuning.winner.policy] if tuning.winner else [p for p in (configured,) if p]
     learned = hourly(scene.history.train_part)
-    rows = sweep(first, scene.history.test_part, scene.service, learned=learned)[0]
+    rows = sweep([tuning.first], scene.history.test_part, scene.service, learned=learned)[0]
     outcomes = [tuning.outcomes[0].with_unknowns(rows), *tuning.outcomes[1:]]
     text = proposal_text(tuning, scene.history, scene.service)
     if out is not None:

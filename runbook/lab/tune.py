@@ -32,7 +32,8 @@ _FEWEST_DAYS, _RESAMPLES, _TAIL_PCT = 3, 1000, 5.0
 
 @dataclass(frozen=True)
 class Tuning:
-    """The result. `winner` is None when what is configured should be kept.
+    """The result. `winner` is None when nothing is surely better than what is there: `first`,
+    the policy of the first outcome, is then what is configured, or the best of today's practice.
 
     `allowed_pct` is what a policy might violate on train with the lower capacity: half the
     budget, and `surges_pct`, which is 0 unless even the calmest policy breaks that. `outcomes`
@@ -42,6 +43,7 @@ class Tuning:
     """
 
     winner: Candidate | None
+    first: Policy
     budget_pct: float
     allowed_pct: float
     surges_pct: float
@@ -78,7 +80,8 @@ def tune(
     `lower` is the service with the lower capacity bounds. Of `practice` the cheapest policy that
     keeps the whole budget on train with the measured capacity, as people choose today, is
     reported beside the `baselines`. `current` is what is configured: it is kept
-    unless it breaks the rule on train or the winner saves `WORTH_PCT` there, surely. Without
+    unless it breaks the rule on train or the winner saves `WORTH_PCT` there, surely. Where it is
+    not known, the winner must surely save as much of what that best practice needs. Without
     `high_resolution` only 60 s metrics are searched. Raises InputInvalid when either window is
     too short to learn from or to report on, or for a budget that is none.
     """
@@ -117,11 +120,14 @@ def tune(
     within = [item for item in search.found if item.trial.violating_pct <= allowed]
     best = min(within, key=lambda item: item.trial.task_hours)
     usual = _usual(practice, train, service, budget_pct + surges)
-    keep = False
-    if current is not None:
-        keep, why = _kept(search.judge([current])[0], best.trial, allowed, len(search.found))
-        findings.append(why)
-    first = current if keep and current is not None else best.policy
+    first, kept = best.policy, current or usual
+    if kept is not None:
+        verdict = "keep what you have" + ("" if current else f", if it is like {kept.name}")
+        keep, why = _kept(search.judge([kept])[0], best.trial, allowed, len(search.found), verdict)
+        if keep:
+            first = kept
+        if keep or current:
+            findings.append(why)
     shown = list(dict.fromkeys([first, *baselines, *([usual] if usual else [])]))
     learned = hourly(train)
     outcomes = replay(shown, test, service, seeds=seeds, learned=learned)
@@ -131,7 +137,8 @@ def tune(
         calm = replay([search.calmest.policy], test, service, seeds=1, learned=learned)[0]
         findings.append(_why_not(calm, budget_pct))
     return Tuning(
-        None if keep else best,
+        best if first is best.policy else None,
+        first,
         budget_pct,
         allowed,
         surges,
@@ -157,8 +164,10 @@ def _usual(
     return practice[min(fit)[1]] if fit else None
 
 
-def _kept(current: Trial, best: Trial, allowed: float, tried: int) -> tuple[bool, str]:
-    """Whether the configured policy stays, and the finding about it."""
+def _kept(
+    current: Trial, best: Trial, allowed: float, tried: int, verdict: str
+) -> tuple[bool, str]:
+    """Whether the current policy stays, and the finding about it, which then begins so."""
     if current.violating_pct > allowed:
         return False, (
             f"what is configured has {current.violating_pct:.2f} % of requests in violating minutes"
@@ -167,7 +176,7 @@ def _kept(current: Trial, best: Trial, allowed: float, tried: int) -> tuple[bool
     saved, sure = _saving_pct(current.task_hours_by_day, best.task_hours_by_day)
     if sure < WORTH_PCT:
         return True, (
-            f"keep what you have: it keeps {current.violating_pct:.2f} % on the train window, and"
+            f"{verdict}: it keeps {current.violating_pct:.2f} % on the train window, and"
             f" the best of {tried} policies tried within {allowed:.2f} % needs {saved:.1f} % fewer"
             f" than its {current.task_hours:.0f} task-hours there ({sure:.1f} % at least, over"
             f" days): a change must save {WORTH_PCT:g} %"

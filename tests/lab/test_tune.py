@@ -63,6 +63,16 @@ def test_what_is_configured_stays_if_it_is_best(days: History, service: ServiceM
     assert any("keep what you have" in finding for finding in again.findings)
 
 
+def test_where_one_task_is_enough_no_change_is_proposed(days: History, service: ServiceModel):
+    idle = replace(days, rate_rps=np.full_like(days.rate_rps, 0.1 * service.c_slo_rps[1]))
+    practice = named(service, "cpu-50-60s", "cpu-70-60s")
+    found = tuned(idle, service, peak_tasks=1, practice=practice)
+    assert found.winner is None
+    assert found.first in practice
+    assert found.outcomes[0].over_oracle == pytest.approx(1.0)
+    assert any(f"if it is like {found.first.name}" in finding for finding in found.findings)
+
+
 @pytest.mark.parametrize(
     ("saved_pct", "kept"),
     [
@@ -77,8 +87,8 @@ def test_a_change_must_save_enough_on_days_at_large(saved_pct: list[float], kept
     old = np.full(8, 200.0)
     current = Trial(0.1, old)
     best = Trial(0.1, old * (1.0 - np.array(saved_pct) / 100.0))
-    assert _kept(current, best, 0.25, 100)[0] is kept
-    assert not _kept(replace(current, violating_pct=0.3), best, 0.25, 100)[0]
+    assert _kept(current, best, 0.25, 100, "keep")[0] is kept
+    assert not _kept(replace(current, violating_pct=0.3), best, 0.25, 100, "keep")[0]
 
 
 def test_surges_that_no_reaction_catches_are_told_and_not_within(
