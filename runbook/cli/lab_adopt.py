@@ -19,7 +19,8 @@ _FAST_S = 20
 @json_option
 def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     """Write PROPOSAL into the environment's scaling.yaml: numbers with their origin, and steps on
-    CPU, a forecast or a schedule below policy_lab. MaxTasks stays as it is.
+    CPU, a forecast or a schedule below policy_lab. MaxTasks stays as it is, and so does a MinTasks
+    that is higher than the proposal's.
 
     Nothing is deployed; the next command reviews the change. A later `50_apply` would write the
     numbers of the analysis again.
@@ -32,7 +33,7 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     path = scaling_file(environment)
     service = edit.config_file(environment, "service")
     resolution_s = edit.read_parameter(service, "MetricResolutionS")
-    adopted = adopt(path, proposal, dry_run=dry_run)
+    adopted = adopt(environment, proposal, dry_run=dry_run)
     first = adopted.fast and resolution_s != str(_FAST_S)
     following = f"runbook change {env} {'metrics service' if first else 'policy scaling'}"
     data = {
@@ -40,10 +41,13 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
         "written": bool(adopted.diff) and not dry_run,
         "numbers": dict(adopted.numbers),
         "policy_lab": list(adopted.additions),
+        "remarks": list(adopted.remarks),
         "diff": adopted.diff,
         "next": following,
     }
     emit(data, as_json, lambda: adopted.diff or f"Nothing differs from {path}.")
+    for remark in adopted.remarks:
+        say(f"{remark}.")
     if first:
         say(
             f"20 s metrics are off: set MetricResolutionS: {_FAST_S} in {service} and deploy that"

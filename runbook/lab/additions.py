@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any
 
+from runbook.environment import LOCAL
+from runbook.errors import InputInvalid
 from runbook.lab.policy import Policy, Predictive, Scheduled, Stepped
-from runbook.lab.policy_numbers import mapping, number, only_known, unplayable
+from runbook.lab.policy_numbers import mapping, no_near_miss, number, only_known, unplayable
 from runbook.scaling.alarms import AlarmRule
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.predictive import DEFAULT_BUFFER_S, INTERVAL_S
@@ -29,6 +31,8 @@ from runbook.scaling.step_scaling import (
 )
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
+KEY = "policy_lab"
+"""Where the additions stand in a stack's user data."""
 _MOST_COOLDOWN_S = 86_400.0
 _STANDARD_S = 60
 _MOST_STEPS = 20
@@ -59,9 +63,25 @@ class Additions:
         return any(item.period_s < _STANDARD_S for item in self.stepped)
 
     @property
+    def unemulated(self) -> tuple[str, ...]:
+        """What the local region cannot launch."""
+        parts = (("predictive", self.predictive), ("schedule", self.schedule))
+        return tuple(name for name, there in parts if there)
+
+    @property
     def most_tasks(self) -> int:
         """The most tasks that the schedule names; 0 without one."""
         return max((item.max_tasks or item.min_tasks or 0 for item in self.schedule), default=0)
+
+
+def policy_lab(name: str, user_data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands below `policy_lab` of a stack's user data; nothing is an empty mapping.
+
+    The environment's own data stand there too, so any other key is let pass, but not one that
+    is nearly this one: it would be ignored without a word. Raises InputInvalid.
+    """
+    no_near_miss(name, user_data, KEY, "sceptre_user_data")
+    return mapping(name, user_data.get(KEY), KEY)
 
 
 def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
@@ -79,6 +99,16 @@ def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
     # A policy of them alone is asked, so that what launches is what could be played.
     Policy(name, stepped=found.stepped, schedule=found.schedule, predictive=found.predictive)
     return found
+
+
+def require_launchable(name: str, environment: str, additions: Additions) -> None:
+    """Raise InputInvalid for what the environment cannot launch."""
+    if environment == LOCAL and additions.unemulated:
+        raise InputInvalid(
+            f"Policy {name} cannot be launched in {LOCAL}",
+            f"the local region has no {' and no '.join(additions.unemulated)}",
+            "replay it in the lab, and launch it in an environment of AWS",
+        )
 
 
 def cpu_steps(

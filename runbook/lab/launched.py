@@ -7,16 +7,16 @@ values that the lab plays. Without a `policy_lab` the template is the file, to t
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
-import cfn_flip
+from ruamel.yaml import YAML
 from sceptre.exceptions import SceptreException
 from sceptre.template_handlers.file import File
 
 from runbook.errors import InputInvalid
-from runbook.lab.additions import Additions, read_additions
+from runbook.lab.additions import Additions, policy_lab, read_additions, require_launchable
 from runbook.lab.policy import Predictive, Scheduled, Stepped
-from runbook.lab.policy_numbers import mapping
 
 Resource = dict[str, Any]
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -30,15 +30,21 @@ class ScalingTemplate(File):  # type: ignore[misc]  # untyped base
         body = str(super().handle())
         try:
             where = f"of {self.name}"
-            extra = mapping(where, (self.sceptre_user_data or {}).get("policy_lab"), "policy_lab")
-            return with_additions(body, read_additions(where, extra)) if extra else body
+            extra = policy_lab(where, self.sceptre_user_data or {})
+            additions = read_additions(where, extra)
+            require_launchable(where, self.name.partition("/")[0], additions)
+            return with_additions(body, additions) if extra else body
         except InputInvalid as error:
             raise SceptreException(str(error)) from error
 
 
 def with_additions(body: str, additions: Additions) -> str:
-    """The scaling template with the resources of `additions`; comments are lost."""
-    template = cfn_flip.load(body)[0]
+    """The scaling template with the resources of `additions`, else as people wrote it.
+
+    So that a review shows what was added, and not a template that was written anew.
+    """
+    yaml = _round_trip()
+    template = yaml.load(body)
     resources = template["Resources"]
     for name, steps in (("CpuSteps", additions.cpu_steps), ("CpuStepsIn", additions.cpu_steps_in)):
         if steps is not None:
@@ -64,8 +70,18 @@ def with_additions(body: str, additions: Additions) -> str:
             "The schedule allows several tasks, and each has a SQLite file of its own. For more"
             " tasks set StoreEngine postgresql in the data stack",
         )
-    # Functions of rules have no short form.
-    return str(cfn_flip.dump_yaml(template, long_form=True))
+    written = StringIO()
+    yaml.dump(template, written)
+    return written.getvalue()
+
+
+def _round_trip() -> YAML:
+    """Reads and writes YAML in the form of our templates: indents, quotes and line length."""
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 96
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
 
 
 def _policy(suffix: str, kind: str, configuration: Resource) -> Resource:

@@ -14,18 +14,18 @@ import yaml
 
 from runbook.environment import load_environment
 from runbook.errors import InputInvalid
-from runbook.lab.additions import read_additions
+from runbook.lab.additions import policy_lab, read_additions
 from runbook.lab.builtin import cpu_tracking, p95_step, requests_tracking
 from runbook.lab.policy import Policy, Stepped, Tracked
-from runbook.lab.policy_numbers import checked_numbers, mapping, unplayable
+from runbook.lab.policy_numbers import checked_numbers, mapping, no_near_miss, unplayable
 from runbook.lab.service import ServiceModel
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import DEFAULT_COOLDOWN_S
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
-_AWS_PERIOD_S = 60
+AWS_PERIOD_S = 60
 _FAST_PERIOD_S = HIGH_RESOLUTION_20S.period_s
-_COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
+COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
 
 
 class _Opaque(yaml.SafeLoader):
@@ -33,6 +33,15 @@ class _Opaque(yaml.SafeLoader):
 
 
 _Opaque.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def read_yaml(path: Path, what_to_do: str) -> Any:
+    """What a YAML file holds, Sceptre's tags as nothing. Raises InputInvalid for no YAML."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Opaque)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = str(error).splitlines()[0]
+        raise InputInvalid(f"{path} cannot be read", why, what_to_do) from error
 
 
 def read_policy(
@@ -53,19 +62,15 @@ def read_policy(
     Raises InputInvalid when the file is none or a number cannot be.
     """
     name = name or path.stem
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Opaque)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputInvalid(
-            f"{path} cannot be read", str(error).splitlines()[0], "give a scaling.yaml"
-        ) from error
-    top = mapping(name, content, str(path))
+    top = mapping(name, read_yaml(path, "give a scaling.yaml"), str(path))
     numbers = {**mapping(name, top.get("parameters"), "parameters"), **(changes or {})}
+    for key in ("parameters", "sceptre_user_data"):
+        no_near_miss(name, top, key, str(path))
     user_data = mapping(name, top.get("sceptre_user_data"), "sceptre_user_data")
-    extra = mapping(name, user_data.get("policy_lab"), "policy_lab")
+    extra = policy_lab(name, user_data)
     period_s = _written_for_s(path, numbers)
-    if period_s < _AWS_PERIOD_S:
-        numbers["MetricPeriodS"] = _AWS_PERIOD_S
+    if period_s < AWS_PERIOD_S:
+        numbers["MetricPeriodS"] = AWS_PERIOD_S
     return policy_of(name, numbers, extra, service, max_tasks=max_tasks, written_for_s=period_s)
 
 
@@ -76,7 +81,7 @@ def policy_of(
     service: ServiceModel,
     *,
     max_tasks: int | None = None,
-    written_for_s: int = _AWS_PERIOD_S,
+    written_for_s: int = AWS_PERIOD_S,
 ) -> Policy:
     """A policy from the scaling stack's parameters and the lab's additions.
 
@@ -85,8 +90,8 @@ def policy_of(
     """
     period_s = _period(numbers.get("MetricPeriodS"))
     given = checked_numbers(name, numbers)
-    slower = max(1.0, _AWS_PERIOD_S / written_for_s)
-    cooldowns = {key: slower * given.get(key, DEFAULT_COOLDOWN_S / slower) for key in _COOLDOWNS}
+    slower = max(1.0, AWS_PERIOD_S / written_for_s)
+    cooldowns = {key: slower * given.get(key, DEFAULT_COOLDOWN_S / slower) for key in COOLDOWNS}
     out_s, in_s = cooldowns["ScaleOutCooldownS"], cooldowns["ScaleInCooldownS"]
     tracked: list[Tracked] = []
     if "RequestsPerTarget" in given:
@@ -154,7 +159,7 @@ def _written_for_s(path: Path, numbers: Mapping[str, Any]) -> int:
         pass
     folder = path.resolve().parent
     if not (folder / "config.yaml").is_file() or folder.parent.name != "config":
-        return _AWS_PERIOD_S
+        return AWS_PERIOD_S
     return load_environment(folder.name, folder, folder.parents[1]).metric_period_s
 
 
@@ -163,4 +168,4 @@ def _period(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        return _AWS_PERIOD_S
+        return AWS_PERIOD_S

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from runbook.errors import InputInvalid
 
 _ANY = math.inf
+_NEAR, _NEARER = 0.8, 0.85
 NUMBERS: dict[str, tuple[float, float]] = {
     "MinTasks": (1, _ANY),
     "MaxTasks": (1, _ANY),
@@ -95,9 +97,25 @@ def only_known(name: str, given: Mapping[str, Any], known: Collection[str], wher
     for key in given:
         if key in known:
             continue
-        near = difflib.get_close_matches(str(key), known, 1)
-        told = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        near = difflib.get_close_matches(str(key), known, 2, _NEARER)
+        near = near or difflib.get_close_matches(str(key), known, 1)
+        told = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known are {', '.join(sorted(known))}"
+        )
         raise unplayable(name, f"{where} holds the unknown {key!r}", told)
+
+
+def no_near_miss(name: str, given: Mapping[str, Any], meant: str, where: str) -> None:
+    """Raise InputInvalid for a key that is nearly `meant`, among keys that are not all known."""
+    for key in given:
+        if key != meant and difflib.get_close_matches(_bare(key), [_bare(meant)], 1, _NEAR):
+            raise unplayable(name, f"{where} holds the unknown {key!r}", f"did you mean {meant}?")
+
+
+def _bare(key: object) -> str:
+    return re.sub(r"[^a-z]", "", str(key).lower())
 
 
 def mapping(name: str, value: Any, where: str) -> Mapping[str, Any]:

@@ -16,8 +16,11 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 
+from runbook.environment import Environment
 from runbook.errors import InputInvalid
-from runbook.lab.additions import Additions, read_additions
+from runbook.lab.additions import KEY as LAB
+from runbook.lab.additions import Additions, policy_lab, read_additions, require_launchable
+from runbook.lab.policy_file import AWS_PERIOD_S, COOLDOWNS, read_yaml
 from runbook.lab.policy_numbers import checked_numbers, mapping
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 from runbook.thresholds.configured import (
@@ -27,40 +30,43 @@ from runbook.thresholds.configured import (
     current_values,
     read_file,
     save,
+    scaling_file,
     with_number,
 )
 from runbook.thresholds.recommendation import number_text
 
-KEPT = ("MaxTasks",)
-"""Not the lab's to say: bounded by what the store and the account can take."""
-_DATA, _LAB = "sceptre_user_data", "policy_lab"
+_DATA = "sceptre_user_data"
+_PARTS = ("parameters", _DATA)
+_MAKE_ONE = "make one: runbook lab tune --out FILE"
 
 
 @dataclass(frozen=True)
 class Adopted:
     """What was taken over: the unified diff ("" for none), numbers by name, and what they lack.
 
-    `fast`: metrics of 20 s are needed.
+    `remarks` say what was not taken as proposed, and why. `fast`: metrics of 20 s are needed.
     """
 
     diff: str
     numbers: Mapping[str, float]
     additions: tuple[str, ...]
+    remarks: tuple[str, ...]
     fast: bool
 
 
-def adopt(path: Path, proposal: Path, *, dry_run: bool) -> Adopted:
-    """Take `proposal` over into the `scaling.yaml` at `path`.
+def adopt(environment: Environment, proposal: Path, *, dry_run: bool) -> Adopted:
+    """Take `proposal` over into the environment's `scaling.yaml`.
 
-    Without a `policy_lab` in the proposal the file's own goes, as the lab played none. Raises
-    InputInvalid, before anything is written, for a proposal that keeps what is configured, that
-    the lab could not play, or that the file has no place for.
+    Bounds are not the lab's alone to say: MaxTasks stays, by what the store and the account can
+    take, and so does a higher MinTasks, which also survives the loss of a task. Without a
+    `policy_lab` in the proposal the file's own goes, as the lab played none. Raises InputInvalid,
+    before anything is written, for a proposal that keeps what is configured, that the lab could
+    not play or the environment not launch, or that the file has no place for.
     """
+    path, name = scaling_file(environment), proposal.stem
     content = _proposal(proposal)
-    name = proposal.stem
     numbers = checked_numbers(name, mapping(name, content.get("parameters"), "parameters"))
-    data = mapping(name, content.get(_DATA), _DATA)
-    extra = mapping(name, data.get(_LAB), _LAB)
+    extra = policy_lab(name, mapping(name, content.get(_DATA), _DATA))
     additions = read_additions(name, extra)
     if not numbers and not extra:
         raise InputInvalid(
@@ -68,11 +74,13 @@ def adopt(path: Path, proposal: Path, *, dry_run: bool) -> Adopted:
             "its search found nothing that is surely better than what is configured",
             "keep what you have",
         )
-    _require_room(path, numbers, additions)
+    require_launchable(name, environment.name, additions)
+    configured = current_values(path)
+    _require_room(path, numbers, additions, configured["MaxTasks"])
+    taken, remarks = _fitted(numbers, configured, environment.metric_period_s)
     before = after = read_file(path)
     usual = f"policy lab, {proposal.name}"
     told = _origins(proposal) if numbers else {}
-    taken = {key: value for key, value in numbers.items() if key not in KEPT}
     written = {key: _text(key, value) for key, value in taken.items()}
     for key, number in written.items():
         after = with_number(path, after, key, number, told.get(key, usual))
@@ -80,7 +88,48 @@ def adopt(path: Path, proposal: Path, *, dry_run: bool) -> Adopted:
     check(path, after, written)
     _require_whole(path, before, after, extra)
     fast = numbers.get("EcsMetricPeriodS") == HIGH_RESOLUTION_20S.period_s or additions.fast
-    return Adopted(save(path, before, after, dry_run=dry_run), taken, tuple(extra), fast)
+    return Adopted(save(path, before, after, dry_run=dry_run), taken, tuple(extra), remarks, fast)
+
+
+def _proposal(path: Path) -> Mapping[str, Any]:
+    """What the file proposes. Raises InputInvalid for anything but a proposal."""
+    content = read_yaml(path, _MAKE_ONE)
+    if isinstance(content, Mapping) and content and set(content) <= set(_PARTS):
+        return content
+    held = ", ".join(map(str, content)) if isinstance(content, Mapping) else ""
+    raise InputInvalid(
+        f"{path} is no proposal",
+        f"one has {' or '.join(_PARTS)} and nothing beside; this has {held or 'neither'}",
+        _MAKE_ONE,
+    )
+
+
+def _fitted(
+    numbers: Mapping[str, float], configured: Mapping[str, float], metric_period_s: int
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The numbers as the environment takes them, and a sentence for each that differs."""
+    taken, remarks = dict(numbers), []
+    asked, stays = taken.pop("MaxTasks", 0), configured["MaxTasks"]
+    if asked > stays:
+        remarks.append(
+            f"MaxTasks stays {stays:.0f}, and the lab played up to {asked:.0f}: a peak that needs"
+            " more than stays violates the SLO; replay the file as it then is"
+        )
+    if taken.get("MinTasks", stays) < configured["MinTasks"]:
+        remarks.append(
+            f"MinTasks stays {configured['MinTasks']:.0f}, though {taken.pop('MinTasks'):.0f}"
+            " is proposed: a minimum also survives the loss of a task; lower it by hand if it"
+            " need not"
+        )
+    faster = AWS_PERIOD_S / metric_period_s
+    if faster > 1.0 and any(key in taken for key in COOLDOWNS):
+        for key in set(COOLDOWNS) & set(taken):
+            taken[key] = float(round(taken[key] / faster))
+        remarks.append(
+            f"cooldowns are written {faster:g} times as short: metrics come every"
+            f" {metric_period_s} s here, and the lab plays AWS's {AWS_PERIOD_S} s"
+        )
+    return taken, tuple(remarks)
 
 
 def _origins(proposal: Path) -> dict[str, str]:
@@ -95,20 +144,21 @@ def _text(name: str, value: float) -> str:
     return usual if float(usual) == value else f"{value:.15g}"
 
 
-def _require_room(path: Path, numbers: Mapping[str, float], additions: Additions) -> None:
+def _require_room(
+    path: Path, numbers: Mapping[str, float], additions: Additions, most: float
+) -> None:
     """Refuse a minimum, or a schedule, beyond the maximum that stays."""
-    most = current_values(path)["MaxTasks"]
     asked = (
         (numbers.get("MinTasks", 0), "MinTasks {:.0f}"),
         (additions.most_tasks, "{:.0f} tasks in its schedule"),
     )
+    again = f"tune with --max-tasks {most:.0f} --peak-tasks {0.75 * most:.0f}, or " * (most > 1)
     for tasks, words in asked:
         if tasks > most:
             raise InputInvalid(
                 f"A proposal with {words.format(tasks)} does not fit {path}",
                 f"its MaxTasks is {most:.0f}",
-                "tune with your own traffic as it is (--peak-tasks 0), or raise MaxTasks as far as"
-                " the store can take it first",
+                f"{again}raise MaxTasks as far as the store can take it first",
             )
 
 
@@ -117,22 +167,12 @@ def _require_whole(path: Path, before: str, after: str, extra: Mapping[str, Any]
     was, now = (YAML(typ="rt").load(StringIO(text)) for text in (before, after))
     lost = {key for key in was if key != _DATA and key not in now}
     lost |= set(was["parameters"]) ^ set(now["parameters"])
-    if lost or (now.get(_DATA) or {}).get(_LAB, {}) != extra:
+    if lost or (now.get(_DATA) or {}).get(LAB, {}) != extra:
         raise InputInvalid(
             f"{path} cannot be edited",
-            f"it would not keep {', '.join(sorted(lost)) or _LAB}",
-            f"put the proposal's numbers and its {_LAB} there by hand",
+            f"it would not keep {', '.join(sorted(lost)) or LAB}",
+            f"put the proposal's numbers and its {LAB} there by hand",
         )
-
-
-def _proposal(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(read_file(path))
-    except yaml.YAMLError as error:
-        raise InputInvalid(
-            f"{path} is no proposal", str(error).split("\n")[0], "make one: runbook lab tune --out"
-        ) from error
-    return mapping(path.stem, content, str(path))
 
 
 def _with_additions(path: Path, text: str, extra: Mapping[str, Any], told: str) -> str:
@@ -140,12 +180,12 @@ def _with_additions(path: Path, text: str, extra: Mapping[str, Any], told: str) 
     content = YAML(typ="rt").load(StringIO(text))
     lines = text.rstrip("\n").split("\n")
     if _DATA in content:
-        others = set(content[_DATA] or {}) - {_LAB}
+        others = set(content[_DATA] or {}) - {LAB}
         if others:
             raise InputInvalid(
                 f"{path} cannot be edited",
-                f"its {_DATA} holds {', '.join(sorted(others))} beside {_LAB}",
-                f"put the proposal's {_LAB} there by hand",
+                f"its {_DATA} holds {', '.join(sorted(others))} beside {LAB}",
+                f"put the proposal's {LAB} there by hand",
             )
         first = content.lc.key(_DATA)[0]
         below = [content.lc.key(key)[0] for key in content if content.lc.key(key)[0] > first]
@@ -157,7 +197,7 @@ def _with_additions(path: Path, text: str, extra: Mapping[str, Any], told: str) 
         while lines and not lines[-1]:
             lines.pop()
     if extra:
-        block = yaml.safe_dump({_LAB: dict(extra)}, sort_keys=False, default_flow_style=None)
+        block = yaml.safe_dump({LAB: dict(extra)}, sort_keys=False, default_flow_style=None)
         lines += [
             "",
             f"{_DATA}:",

@@ -1,5 +1,6 @@
 """What stands below `policy_lab` becomes resources of the scaling stack, as the lab played it."""
 
+import difflib
 from datetime import time
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,10 @@ def test_steps_on_60_s_metrics_need_no_finer_ones() -> None:
     assert "FastStepsNeedFastMetrics" not in template(body)["Rules"]
 
 
-def test_no_function_is_in_short_form() -> None:
-    # `!Contains` and its like are none that CloudFormation knows: functions of rules are long.
-    assert "!" not in with_additions(BODY, read_additions("all", EXTRA))
+def test_a_review_shows_only_what_is_added() -> None:
+    body = with_additions(BODY, read_additions("all", EXTRA))
+    lines = difflib.unified_diff(BODY.splitlines(), body.splitlines(), n=0)
+    assert {line for line in lines if line.startswith("-")} <= {"--- \n", "-"}
 
 
 def test_cfn_lint_finds_nothing() -> None:
@@ -149,11 +151,9 @@ def test_cfn_lint_finds_nothing() -> None:
     assert set(found) <= {"E3615 20 is not one of [10, 30, 60] or a multiple of 60"}
 
 
-def handler(user_data: Any) -> ScalingTemplate:
+def handler(user_data: Any, stack: str = "dev/scaling") -> ScalingTemplate:
     project = {"project_path": str(ROOT / "sceptre")}
-    return ScalingTemplate(
-        "dev/scaling", {"path": "scaling.yaml"}, user_data, stack_group_config=project
-    )
+    return ScalingTemplate(stack, {"path": "scaling.yaml"}, user_data, stack_group_config=project)
 
 
 @pytest.mark.parametrize("user_data", [None, {}, {"metric_period_s": 60}, {"policy_lab": None}])
@@ -166,8 +166,18 @@ def test_with_them_they_are_in_it() -> None:
     assert body == with_additions(BODY, read_additions("all", EXTRA))
 
 
+@pytest.mark.parametrize("part", ["predictive", "schedule"])
+def test_what_the_local_region_lacks_is_refused_for_it_alone(part: str) -> None:
+    extra = {"policy_lab": {part: EXTRA[part]}}
+    assert handler(extra).handle() != BODY
+    with pytest.raises(SceptreException, match=f"cannot be launched in local.*has no {part}"):
+        handler(extra, "local/scaling").handle()
+
+
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     with pytest.raises(SceptreException, match="did you mean cpu_steps"):
         handler({"policy_lab": {"cpu_step": {}}}).handle()
+    with pytest.raises(SceptreException, match="holds the unknown 'policylab'; did you mean"):
+        handler({"metric_period_s": 60, "policylab": EXTRA}).handle()
     with pytest.raises(SceptreException, match="policy_lab is no mapping"):
         handler({"policy_lab": [1]}).handle()

@@ -87,6 +87,24 @@ def test_what_cannot_be_is_refused_in_words(
         read_policy(write(tmp_path, parameters, extra), service)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("policy_lab", "policylab"),
+        ("policy_lab", "policy-lab"),
+        ("sceptre_user_data", "sceptre_userdata"),
+        ("parameters", "parameter"),
+    ],
+)
+def test_a_misspelt_section_is_not_ignored(
+    tmp_path: Path, service: ServiceModel, old: str, new: str
+) -> None:
+    path = write(tmp_path, "{CpuTarget: 70}", "{predictive: {requests_per_target: 3000}}")
+    path.write_text(path.read_text().replace(f"{old}:", f"{new}:"))
+    with pytest.raises(InputInvalid, match=f"the unknown '{new}'; did you mean {old}?"):
+        read_policy(path, service)
+
+
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path, service: ServiceModel) -> None:
     path = write(tmp_path, "{CpuTarget: '70', MaxTasks: 3e1}", "{}")
     policy = read_policy(path, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from runbook.capacity.curve import CapacityCurve
 from runbook.cli import cli
+from runbook.environment import Environment, load_environment
 from runbook.errors import InputInvalid
-from runbook.thresholds import current_thresholds
+from runbook.lab.policy_file import read_policy
+from runbook.lab.service import service_model
+from runbook.thresholds import current_thresholds, scaling_file
 from runbook.thresholds.adopted import adopt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +46,14 @@ sceptre_user_data:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "sceptre" / "config" / "local" / "scaling.yaml"
-    file.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "sceptre" / "config" / "local" / "scaling.yaml", file)
-    return file
+def local(tmp_path: Path) -> Environment:
+    shutil.copytree(ROOT / "sceptre" / "config", tmp_path / "sceptre" / "config")
+    return load_environment("local", tmp_path)
+
+
+@pytest.fixture
+def path(local: Environment) -> Path:
+    return scaling_file(local)
 
 
 @pytest.fixture
@@ -61,9 +69,11 @@ def steps_of(text: str) -> list[list[float]]:
     return found
 
 
-def test_numbers_and_steps_are_written_with_their_origin(path: Path, proposal: Path) -> None:
+def test_numbers_and_steps_are_written_with_their_origin(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     before = path.read_text()
-    adopted = adopt(path, proposal, dry_run=False)
+    adopted = adopt(local, proposal, dry_run=False)
     after = path.read_text()
     there = {item.name: item for item in current_thresholds(path)}
     assert (there["CpuTarget"].value, there["EcsMetricPeriodS"].value) == (48.5, 20)
@@ -80,22 +90,26 @@ def test_numbers_and_steps_are_written_with_their_origin(path: Path, proposal: P
     }
 
 
-def test_twice_is_once_and_a_dry_run_writes_nothing(path: Path, proposal: Path) -> None:
+def test_twice_is_once_and_a_dry_run_writes_nothing(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     before = path.read_text()
-    shown = adopt(path, proposal, dry_run=True)
+    shown = adopt(local, proposal, dry_run=True)
     assert path.read_text() == before
-    assert adopt(path, proposal, dry_run=False) == shown
-    assert adopt(path, proposal, dry_run=False).diff == ""
+    assert adopt(local, proposal, dry_run=False) == shown
+    assert adopt(local, proposal, dry_run=False).diff == ""
 
 
-def test_another_proposal_takes_the_first_ones_place(path: Path, proposal: Path) -> None:
-    adopt(path, proposal, dry_run=False)
+def test_another_proposal_takes_the_first_ones_place(
+    local: Environment, path: Path, proposal: Path
+) -> None:
+    adopt(local, proposal, dry_run=False)
     once = path.read_text()
     proposal.write_text(PROPOSAL.replace("60.5, 40", "60.5, 50"))
-    adopt(path, proposal, dry_run=False)
+    adopt(local, proposal, dry_run=False)
     assert path.read_text() == once.replace("[60.5, 40]", "[60.5, 50]")
     proposal.write_text(PROPOSAL[: PROPOSAL.index("sceptre_user_data")])
-    adopt(path, proposal, dry_run=False)
+    adopt(local, proposal, dry_run=False)
     assert "sceptre_user_data:" not in path.read_text()
     assert path.read_text().endswith("StoreShared\n")
 
@@ -106,80 +120,138 @@ def test_another_proposal_takes_the_first_ones_place(path: Path, proposal: Path)
         ("CpuTarget: 48.5", "CpuTarget: 480", "CpuTarget is 480"),
         ("cpu_steps:", "cpu_step:", "did you mean cpu_steps"),
         ("[46.5", "[146.5", "above_pct is 146.5"),
-        ("parameters:", "parameters: [", "no proposal"),
-        ("MinTasks: 2", "MinTasks: 8", "its MaxTasks is 4; tune with your own traffic"),
+        ("parameters:", "parameters: [", "cannot be read"),
+        (
+            "MinTasks: 2",
+            "MinTasks: 8",
+            "its MaxTasks is 4; tune with --max-tasks 4 --peak-tasks 3, or raise MaxTasks",
+        ),
+        ("policy_lab:", "policylab:", "did you mean policy_lab"),
+        ("parameters:", "template: scaling.yaml\nparameters:", "this has template, parameters"),
+        ("parameters:", "x: !stack_output a::b\nparameters:", "no proposal"),
+        (PROPOSAL, "# nothing\n", "one has parameters or .* this has neither; make one"),
+        (PROPOSAL, "[1, 2]", "no proposal"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_written(
-    path: Path, proposal: Path, old: str, new: str, why: str
+    local: Environment, path: Path, proposal: Path, old: str, new: str, why: str
 ) -> None:
     before = path.read_text()
     proposal.write_text(PROPOSAL.replace(old, new))
     with pytest.raises(InputInvalid, match=why):
-        adopt(path, proposal, dry_run=False)
+        adopt(local, proposal, dry_run=False)
     assert path.read_text() == before
 
 
-def test_a_proposal_that_keeps_what_is_there_changes_nothing(path: Path, proposal: Path) -> None:
+def test_a_proposal_that_keeps_what_is_there_changes_nothing(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     proposal.write_text("# keep what you have\nparameters: {}\n")
     with pytest.raises(InputInvalid, match="keep what you have"):
-        adopt(path, proposal, dry_run=False)
+        adopt(local, proposal, dry_run=False)
 
 
-def test_a_schedule_beyond_the_maximum_that_stays_is_refused(path: Path, proposal: Path) -> None:
+def test_a_schedule_beyond_the_maximum_that_stays_is_refused(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     before = path.read_text()
     text = "  policy_lab:\n    schedule: [{at: '22:00', min_tasks: 2, max_tasks: 200}]\n"
     proposal.write_text(PROPOSAL[: PROPOSAL.index("  policy_lab")] + text)
     with pytest.raises(InputInvalid, match="200 tasks in its schedule"):
-        adopt(path, proposal, dry_run=False)
+        adopt(load_environment("prod", local.project), proposal, dry_run=False)
     assert path.read_text() == before
 
 
-def test_steps_alone_are_a_proposal_and_need_fast_metrics_too(path: Path, proposal: Path) -> None:
+def test_steps_alone_are_a_proposal_and_need_fast_metrics_too(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     proposal.write_text(PROPOSAL[PROPOSAL.index("sceptre_user_data") :])
-    adopted = adopt(path, proposal, dry_run=False)
+    adopted = adopt(local, proposal, dry_run=False)
     assert (dict(adopted.numbers), adopted.fast) == ({}, True)
     assert "  # from: policy lab, scaling.proposal.yaml\n  policy_lab:" in path.read_text()
 
 
-def test_numbers_without_an_origin_get_the_proposals_name(path: Path, proposal: Path) -> None:
+def test_a_forecast_or_a_schedule_is_none_for_the_local_region(
+    local: Environment, path: Path, proposal: Path
+) -> None:
+    before = path.read_text()
+    text = "  policy_lab:\n    schedule: [{at: '22:00', min_tasks: 2}]\n"
+    text += "    predictive: {requests_per_target: 2400}\n"
+    proposal.write_text(PROPOSAL[: PROPOSAL.index("  policy_lab")] + text)
+    with pytest.raises(InputInvalid, match="has no predictive and no schedule"):
+        adopt(local, proposal, dry_run=False)
+    assert path.read_text() == before
+    assert adopt(load_environment("prod", local.project), proposal, dry_run=True).diff
+
+
+def test_a_higher_minimum_stays_and_is_told(local: Environment, proposal: Path) -> None:
+    prod = load_environment("prod", local.project)
+    text = scaling_file(prod).read_text()
+    scaling_file(prod).write_text(re.sub(r"MinTasks: \d+", "MinTasks: 3", text))
+    adopted = adopt(prod, proposal, dry_run=False)
+    assert {item.name: item.value for item in current_thresholds(prod)}["MinTasks"] == 3
+    assert "MinTasks" not in adopted.numbers
+    assert any(remark.startswith("MinTasks stays 3, though 2") for remark in adopted.remarks)
+
+
+def test_what_is_written_is_played_as_the_proposal_was(
+    local: Environment, path: Path, proposal: Path
+) -> None:
+    service = service_model(CapacityCurve.load(ROOT / "examples" / "capacity_curve.json"))
+    cooldowns = "  ScaleOutCooldownS: 120\n  ScaleInCooldownS: 630\n"
+    proposal.write_text(PROPOSAL.replace("sceptre_user_data", cooldowns + "sceptre_user_data"))
+    adopted = adopt(local, proposal, dry_run=False)
+    assert any("written 6 times as short" in remark for remark in adopted.remarks)
+    numbers = {item.name: item.value for item in current_thresholds(path)}
+    assert (numbers["ScaleOutCooldownS"], numbers["ScaleInCooldownS"]) == (20, 105)
+    asked, written = (read_policy(file, service) for file in (proposal, path))
+    (cpu,) = (item.policy for item in written.tracked if item.metric == "cpu")
+    assert cpu == asked.tracked[-1].policy
+    assert written.stepped[-1] == asked.stepped[-1]
+
+
+def test_numbers_without_an_origin_get_the_proposals_name(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     proposal.write_text("parameters: {P95StepThresholdS: 0.0204, CpuTarget: 61}\n")
-    adopt(path, proposal, dry_run=False)
+    adopt(local, proposal, dry_run=False)
     there = {item.name: item for item in current_thresholds(path)}
     assert there["P95StepThresholdS"].value == 0.0204
     assert there["CpuTarget"].provenance == "policy lab, scaling.proposal.yaml"
 
 
 def test_comments_within_and_keys_behind_the_block_are_kept_apart(
-    path: Path, proposal: Path
+    local: Environment, path: Path, proposal: Path
 ) -> None:
     own = "\nsceptre_user_data:\n# mine\n  policy_lab: {cpu_steps: {steps: [[70, 10]]}}\n"
     path.write_text(path.read_text() + own + "# of the next key\nstack_tags:\n  a: b\n")
-    adopt(path, proposal, dry_run=False)
+    adopt(local, proposal, dry_run=False)
     text = path.read_text()
     assert "# of the next key\nstack_tags:\n  a: b\n" in text
     assert steps_of(text) == [[46.5, 12], [60.5, 40]]
     assert "[[70, 10]]" not in text
 
 
-def test_a_proposal_that_is_no_text_is_refused(path: Path, proposal: Path) -> None:
+def test_a_proposal_that_is_no_text_is_refused(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     proposal.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputInvalid, match="cannot be read"):
-        adopt(path, proposal, dry_run=False)
+        adopt(local, proposal, dry_run=False)
 
 
-def test_data_of_ones_own_is_not_overwritten(path: Path, proposal: Path) -> None:
+def test_data_of_ones_own_is_not_overwritten(
+    local: Environment, path: Path, proposal: Path
+) -> None:
     path.write_text(path.read_text() + "\nsceptre_user_data:\n  mine: 1\n")
     with pytest.raises(InputInvalid, match="by hand"):
-        adopt(path, proposal, dry_run=False)
+        adopt(local, proposal, dry_run=False)
 
 
 def test_the_command_says_what_comes_next(
     path: Path, proposal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = path.parents[1]
-    shutil.copytree(ROOT / "sceptre" / "config", config, dirs_exist_ok=True)
-    monkeypatch.setenv("RUNBOOK_PROJECT", str(config.parents[1]))
+    monkeypatch.setenv("RUNBOOK_PROJECT", str(path.parents[3]))
     dry = CliRunner().invoke(
         cli, ["lab", "adopt", str(proposal), "--dry-run", "--json"], catch_exceptions=False
     )
@@ -187,3 +259,5 @@ def test_the_command_says_what_comes_next(
     assert data["next"] == "runbook change local metrics service"
     assert data["written"] is False
     assert "set MetricResolutionS: 20" in dry.stderr
+    assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
+    assert "MaxTasks stays 4" in dry.stderr
