@@ -35,7 +35,7 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     resolution_s = edit.read_parameter(service, "MetricResolutionS")
     adopted = adopt(environment, proposal, dry_run=dry_run)
     first = adopted.fast and resolution_s != str(_FAST_S)
-    following = f"runbook change {env} {'metrics service' if first else 'policy scaling'}"
+    following = f"runbook change {env} policy {'service scaling' if first else 'scaling'}"
     data = {
         "file": str(path),
         "written": bool(adopted.diff) and not dry_run,
@@ -50,8 +50,8 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
         say(f"{remark}.")
     if first:
         say(
-            f"20 s metrics are off: set MetricResolutionS: {_FAST_S} in {service} and deploy that"
-            " before the scaling stack."
+            f"20 s metrics are off: set MetricResolutionS: {_FAST_S} in {service}, which is a"
+            " deployment of the service, and charged."
         )
     if dry_run:
         say("Dry run: nothing was written.")

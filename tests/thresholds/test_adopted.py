@@ -256,7 +256,7 @@ def test_the_command_says_what_comes_next(
         cli, ["lab", "adopt", str(proposal), "--dry-run", "--json"], catch_exceptions=False
     )
     data = json.loads(dry.stdout)
-    assert data["next"] == "runbook change local metrics service"
+    assert data["next"] == "runbook change local policy service scaling"
     assert data["written"] is False
     assert "set MetricResolutionS: 20" in dry.stderr
     assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
