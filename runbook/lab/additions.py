@@ -65,7 +65,7 @@ class Additions:
     @property
     def unemulated(self) -> tuple[str, ...]:
         """What the local region cannot launch."""
-        parts = (("predictive", self.predictive), ("schedule", self.schedule))
+        parts = (("forecast", self.predictive), ("schedule", self.schedule))
         return tuple(name for name, there in parts if there)
 
     @property

@@ -166,11 +166,11 @@ def test_with_them_they_are_in_it() -> None:
     assert body == with_additions(BODY, read_additions("all", EXTRA))
 
 
-@pytest.mark.parametrize("part", ["predictive", "schedule"])
-def test_what_the_local_region_lacks_is_refused_for_it_alone(part: str) -> None:
+@pytest.mark.parametrize(("part", "word"), [("predictive", "forecast"), ("schedule", "schedule")])
+def test_what_the_local_region_lacks_is_refused_for_it_alone(part: str, word: str) -> None:
     extra = {"policy_lab": {part: EXTRA[part]}}
     assert handler(extra).handle() != BODY
-    with pytest.raises(SceptreException, match=f"cannot be launched in local.*has no {part}"):
+    with pytest.raises(SceptreException, match=f"cannot be launched in local.*has no {word}"):
         handler(extra, "local/scaling").handle()
 
 

@@ -178,7 +178,7 @@ def test_a_forecast_or_a_schedule_is_none_for_the_local_region(
     text = "  policy_lab:\n    schedule: [{at: '22:00', min_tasks: 2}]\n"
     text += "    predictive: {requests_per_target: 2400}\n"
     proposal.write_text(PROPOSAL[: PROPOSAL.index("  policy_lab")] + text)
-    with pytest.raises(InputInvalid, match="has no predictive and no schedule"):
+    with pytest.raises(InputInvalid, match="has no forecast and no schedule"):
         adopt(local, proposal, dry_run=False)
     assert path.read_text() == before
     assert adopt(load_environment("prod", local.project), proposal, dry_run=True).diff
