@@ -91,3 +91,8 @@ def test_steps_on_cpu_add_and_remove_tasks(project: Any, tmp_path: Path) -> None
     assert "CpuStepsInAlarm" in why_back
     # What is deployed is what is configured, also after a second look.
     assert project.run("diff", "local", "scaling").returncode == 0
+    # The metrics they act on are not taken from them.
+    project.set_parameters("service", MetricResolutionS=60)
+    refused = project.run("change", "local", "off", "service")
+    assert refused.returncode == 2
+    assert "acts on them: EcsMetricPeriodS, CpuStepsAlarm, CpuStepsInAlarm" in refused.stderr
