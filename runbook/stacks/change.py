@@ -16,9 +16,9 @@ from typing import Any
 from runbook.aws import client
 from runbook.environment import Environment
 from runbook.errors import ApprovalMissing, InputInvalid
-from runbook.stacks.deployed import describe, fingerprint, output_lookup, template_body
+from runbook.stacks.deployed import describe, fingerprint, template_body
 from runbook.stacks.diff import diff
-from runbook.stacks.layers import load_layers
+from runbook.stacks.planned import load_planned
 from runbook.stacks.review import Review
 from runbook.stacks.waiting import waiter_for
 from runbook.waiting import Patient
@@ -106,9 +106,8 @@ def require_fresh(environment: Environment, change: NamedChange) -> None:
     Raises ApprovalMissing.
     """
     names = [item.layer for item in change.review.layers]
-    layers = load_layers(environment, names, lookup=output_lookup(environment))
     stale = []
-    for layer in layers:
+    for layer in load_planned(environment, names)[1]:
         reviewed = change.review.layer(layer.name)
         region = environment.region_of(layer.name)
         cloudformation = Patient(

@@ -173,7 +173,7 @@ def _went_back(
     """Whether there was something to go back to."""
     if before is not None:
         tell(f"The service does not work ({error.why}): its stack goes back to what it was.")
-        restore.restore(environment, before, on_event=on_event)
+        restore.restore(environment, before, on_event=on_event, tell=tell)
         return True
     if former is None:
         return False

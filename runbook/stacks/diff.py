@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runbook.stacks.deployed import Deployed
 from runbook.stacks.layers import Layer
-from runbook.stacks.template import parse, secret_parameters
+from runbook.stacks.template import parameter_defaults, parse, secret_parameters
 
 _HIDDEN = "****"
 
@@ -56,7 +56,7 @@ def _with_defaults(template: str, parameters: Mapping[str, str], layer: Layer) -
     CloudFormation reports defaults as if they had been given.
     """
     declared = parse(template).get("Parameters") or {}
-    defaults = {name: str(item.get("Default", "")) for name, item in declared.items()}
+    defaults = dict.fromkeys(declared, "") | parameter_defaults(template)
     return {
         name: value
         for name, value in parameters.items()

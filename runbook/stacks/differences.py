@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from runbook.aws import client
 from runbook.environment import Environment
-from runbook.stacks.deployed import describe, output_lookup, template_body
+from runbook.stacks.deployed import describe, template_body
 from runbook.stacks.diff import LayerDiff, diff
-from runbook.stacks.layers import aws_variables, load_layers
+from runbook.stacks.layers import aws_variables
+from runbook.stacks.planned import load_planned
 
 
 def differences(
@@ -17,7 +18,7 @@ def differences(
     """Each layer's difference, in launch order; a missing stack differs in everything."""
     found = {}
     with aws_variables(environment):
-        for layer in load_layers(environment, layers, lookup=output_lookup(environment)):
+        for layer in load_planned(environment, layers)[1]:
             region = environment.region_of(layer.name)
             cloudformation = client(environment, "cloudformation", region)
             stack = describe(cloudformation, layer.stack_name)

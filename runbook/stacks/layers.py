@@ -102,9 +102,11 @@ def load_layers(
     names: Sequence[str] | None = None,
     *,
     lookup: OutputLookup | None = None,
+    templates: bool = True,
 ) -> tuple[Layer, ...]:
     """The environment's layers in launch order, or those named.
 
+    What only deletes needs no `templates`, and is not kept from it by what is wrong in one.
     Raises InputInvalid for a configuration that Sceptre cannot read and for unknown names.
     """
     with aws_variables(environment):
@@ -118,11 +120,13 @@ def load_layers(
             found = {stack.name.rpartition("/")[2]: stack for stack in plan}
             _require_known(names, list(found))
             layers = [
-                _layer(stack, lookup)
+                _layer(stack, lookup, templates)
                 for name, stack in found.items()
                 if names is None or name in names
             ]
         except (SceptreException, TemplateError, OSError, KeyError, ValueError) as error:
+            if isinstance(error.__cause__, RunbookError):
+                raise error.__cause__ from None
             raise InputInvalid(
                 f"The stacks of {environment.name} cannot be read",
                 environment.as_edited(f"{type(error).__name__}: {error}"),
@@ -157,7 +161,7 @@ def _launch_order(layers: Sequence[Layer], preferred: Mapping[str, int]) -> Iter
         yield layer
 
 
-def _layer(stack: Any, lookup: OutputLookup | None) -> Layer:
+def _layer(stack: Any, lookup: OutputLookup | None, with_template: bool) -> Layer:
     unresolved: list[str] = []
 
     def value_of(reference: StackOutput) -> str:
@@ -174,7 +178,7 @@ def _layer(stack: Any, lookup: OutputLookup | None) -> Layer:
     return Layer(
         name=_short(stack.name),
         stack_name=stack.external_name,
-        template=stack.template.body,
+        template=stack.template.body if with_template else "",
         parameters={key: _as_parameter(value) for key, value in stack.parameters.items()},
         tags={str(key): str(value) for key, value in stack.tags.items()},
         notifications=tuple(stack.notifications),

@@ -13,17 +13,17 @@ from runbook.stacks.changesets import Change
 from runbook.stacks.deployed import (
     Deployed,
     fingerprint,
-    output_lookup,
     settled,
     template_body,
 )
 from runbook.stacks.diff import diff
 from runbook.stacks.digest import digest
 from runbook.stacks.following import require_changeable
-from runbook.stacks.layers import Layer, OutputLookup, aws_variables, load_layers
+from runbook.stacks.layers import Layer, aws_variables
 from runbook.stacks.metric_resolution import require_fast_metrics_kept
+from runbook.stacks.planned import load_planned
 from runbook.stacks.review import LayerReview, Review
-from runbook.stacks.template import handed_on, resources
+from runbook.stacks.template import resources
 from runbook.stacks.waiting import waiter_for
 from runbook.waiting import Patient, Waiter
 
@@ -40,38 +40,21 @@ def plan_changes(
     does not exist yet is shown from its template.
 
     Raises InputInvalid for a configuration that cannot be read, AwsCallFailed when
-    CloudFormation refuses a template, GuardRefused in another account or region.
+    CloudFormation refuses a template, GuardRefused in another account or region, and for a service
+    without the 20 s metrics that deployed scaling acts on.
     """
     require_writable(environment)
-    symbolic = load_layers(environment, layers)
-    lookup = _planned(symbolic, output_lookup(environment))
-    actual = load_layers(environment, layers, lookup=lookup)
+    symbolic, actual = load_planned(environment, layers)
     patience = waiter or waiter_for(environment)
     reviews = []
     with aws_variables(environment):
         for layer in actual:
             if layer.name == "service":
-                require_fast_metrics_kept(environment, layer.parameters)
+                require_fast_metrics_kept(environment, layer.parameters, patience)
             region = environment.region_of(layer.name)
             cloudformation = Patient(client(environment, "cloudformation", region), patience)
             reviews.append(_review(cloudformation, layer, patience))
     return Review(environment.name, tuple(reviews), digest(environment, symbolic))
-
-
-def _planned(layers: Sequence[Layer], lookup: OutputLookup) -> OutputLookup:
-    """Outputs as they are, but for those that hand on a parameter that the plan itself sets."""
-    planned = {
-        (layer.stack_name, key): layer.parameters[parameter]
-        for layer in layers
-        for key, parameter in handed_on(layer.template).items()
-        if "{" not in layer.parameters.get(parameter, "{")
-    }
-
-    def found(stack_name: str, key: str) -> str | None:
-        deployed = lookup(stack_name, key)
-        return None if deployed is None else planned.get((stack_name, key), deployed)
-
-    return found
 
 
 def _review(cloudformation: Any, layer: Layer, waiter: Waiter) -> LayerReview:

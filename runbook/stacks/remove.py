@@ -24,7 +24,7 @@ def deletion_order(
 
     Raises StackFailed when one of them is protected.
     """
-    chosen = load_layers(environment, layers)[::-1]
+    chosen = load_layers(environment, layers, templates=False)[::-1]
     present = tuple(layer for layer in chosen if _exists(environment, layer))
     for layer in present:
         if layer.protected:

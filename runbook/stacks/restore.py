@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runbook.aws import client
 from runbook.environment import Environment
+from runbook.errors import InputInvalid
 from runbook.stacks import changesets, events
 from runbook.stacks.deployed import describe, settled, template_body
-from runbook.stacks.edit import config_file
+from runbook.stacks.edit import config_file, write_parameter
 from runbook.stacks.following import OnEvent, follow, ignore
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import CAPABILITIES
 from runbook.stacks.lock import held
+from runbook.stacks.metric_resolution import PARAMETER, is_fast, taken_from
 from runbook.stacks.template import secret_parameters
 from runbook.stacks.waiting import waiter_for
 from runbook.waiting import Patient, Waiter
+
+_FAST_S = "20"
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,16 @@ def restore(
     *,
     on_event: OnEvent | None = None,
     waiter: Waiter | None = None,
+    tell: Callable[[str], None] = print,
 ) -> LayerOutcome:
     """Put the layer back, in CloudFormation and in its configuration file.
 
-    Raises StackFailed when CloudFormation cannot; the file is put back first.
+    20 s metrics stay where the scaling stack acts on them. Raises StackFailed when CloudFormation
+    cannot; the file is put back first.
     """
     config_file(environment, snapshot.name).write_text(snapshot.configuration, encoding="utf-8")
     patience = waiter or waiter_for(environment)
+    snapshot = _with_metrics(environment, snapshot, patience, tell)
     cloudformation = Patient(
         client(environment, "cloudformation", environment.region_of(snapshot.name)), patience
     )
@@ -101,3 +110,20 @@ def restore(
             waiter=patience,
         )
     return LayerOutcome(snapshot.name, snapshot.stack_name, "restored", len(change_set.changes))
+
+
+def _with_metrics(
+    environment: Environment, snapshot: Snapshot, waiter: Waiter, tell: Callable[[str], None]
+) -> Snapshot:
+    """The snapshot with the 20 s metrics that the scaling stack, which is not put back, acts on."""
+    given = dict(snapshot.parameters)
+    if PARAMETER not in given or is_fast(given[PARAMETER]):
+        return snapshot
+    needs = taken_from(environment, waiter)
+    if not needs:
+        return snapshot
+    tell(f"{PARAMETER} stays {_FAST_S}: the scaling stack acts on such metrics ({needs}).")
+    # A file that leaves the parameter to its default is nothing to stumble over here.
+    with suppress(InputInvalid):
+        write_parameter(config_file(environment, snapshot.name), PARAMETER, _FAST_S)
+    return replace(snapshot, parameters=tuple({**given, PARAMETER: _FAST_S}.items()))

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from runbook.errors import InputInvalid
+
 #: Types that hold what cannot be made again: their replacement or removal is shouted.
 STATEFUL_TYPES = frozenset(
     {
@@ -38,8 +40,20 @@ class Resource:
 
 
 def parse(body: str) -> dict[str, Any]:
-    """A template as plain data; intrinsic functions in short form stay opaque."""
-    content = yaml.load(body, Loader=_ShortForms)
+    """A template as plain data; intrinsic functions in short form stay opaque.
+
+    Raises InputInvalid for what is no YAML.
+    """
+    try:
+        content = yaml.load(body, Loader=_ShortForms)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        at = f", line {where.line + 1}" if where else ""
+        raise InputInvalid(
+            "A template cannot be read",
+            f"{getattr(error, 'problem', None) or error}{at}",
+            "mend it in sceptre/templates",
+        ) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -60,8 +74,14 @@ def secret_parameters(body: str) -> frozenset[str]:
     )
 
 
+def parameter_defaults(body: str) -> dict[str, str]:
+    """The defaults of the parameters that have one, as CloudFormation tells them."""
+    declared = parse(body).get("Parameters") or {}
+    return {name: str(item["Default"]) for name, item in declared.items() if "Default" in item}
+
+
 def handed_on(body: str) -> dict[str, str]:
-    """The outputs that are but a parameter, of type String or Number, under its name."""
+    """By output, the parameter (String or Number) that it always hands on as it is."""
     template = parse(body)
     plain = {
         name
@@ -71,7 +91,7 @@ def handed_on(body: str) -> dict[str, str]:
     found = {}
     for key, output in (template.get("Outputs") or {}).items():
         value = output.get("Value")
-        if isinstance(value, dict) and value.get("Ref") in plain:
+        if isinstance(value, dict) and value.get("Ref") in plain and "Condition" not in output:
             found[str(key)] = str(value["Ref"])
     return found
 

@@ -13,7 +13,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from runbook.environment import Environment
-from runbook.stacks import deployed, failures, launch, metric_resolution, plan, remove
+from runbook.stacks import deployed, differences, failures, launch, metric_resolution, plan, remove
 from runbook.stacks.template import resources
 from runbook.waiting import Waiter
 
@@ -77,7 +77,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
 @pytest.fixture
 def cloudformation(monkeypatch: pytest.MonkeyPatch) -> FakeCloudFormation:
     fake = FakeCloudFormation()
-    for module in (deployed, failures, launch, metric_resolution, plan, remove):
+    for module in (deployed, differences, failures, launch, metric_resolution, plan, remove):
         monkeypatch.setattr(module, "client", lambda environment, service, region="": fake)
     return fake
 

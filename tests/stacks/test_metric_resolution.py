@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from sceptre.exceptions import SceptreException
 
 from runbook.environment import Environment
-from runbook.errors import GuardRefused
+from runbook.errors import AwsCallFailed, GuardRefused
 from runbook.stacks import guards
 from runbook.stacks.metric_resolution import require_fast_metrics_kept
+from runbook.waiting import Waiter
 
 ALARM = (
     "Resources: {CpuStepsAlarm: {Type: AWS::CloudWatch::Alarm,"
@@ -47,7 +49,7 @@ def test_they_are_not_taken_from_what_acts_on_them(
 ) -> None:
     deploy(cloudformation, "20", target_s, template)
     for parameters in ({"MetricResolutionS": "60"}, {"MetricResolutionS": 60}, {}):
-        with pytest.raises(GuardRefused, match=f"{what}; bring scaling.yaml back to 60 s"):
+        with pytest.raises(GuardRefused, match=f"{what}; keep them"):
             require_fast_metrics_kept(environment, parameters)
     require_fast_metrics_kept(environment, {"MetricResolutionS": "20"})
 
@@ -71,6 +73,30 @@ def test_nothing_else_is_in_the_way(
 ) -> None:
     deploy(cloudformation, service_s, target_s, template)
     require_fast_metrics_kept(environment, {"MetricResolutionS": "60"})
+
+
+def test_a_passing_fault_passes_and_a_lasting_one_is_said(
+    environment: Environment, cloudformation: Any, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cloudformation, "20", "20")
+    faults = [refused("Throttling", "slow down")]
+    describe = cloudformation.describe_stacks
+
+    def throttled(**asked: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return describe(**asked)
+
+    monkeypatch.setattr(cloudformation, "describe_stacks", throttled)
+    with pytest.raises(GuardRefused):
+        require_fast_metrics_kept(environment, {}, waiter)
+    faults += [refused("AccessDenied", "not you")]
+    with pytest.raises(AwsCallFailed, match=r"cannot be found out: .*not you"):
+        require_fast_metrics_kept(environment, {}, waiter)
+
+
+def refused(code: str, message: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "DescribeStacks")
 
 
 def test_an_environment_without_stacks_may_have_any(

@@ -10,8 +10,10 @@ import pytest
 from runbook.environment import Environment
 from runbook.errors import GuardRefused, InputInvalid
 from runbook.stacks import proposed_copy
+from runbook.stacks.differences import differences
 from runbook.stacks.launch import apply
 from runbook.stacks.plan import plan_changes
+from runbook.stacks.remove import deletion_order
 from runbook.stacks.template import handed_on
 from runbook.waiting import Waiter
 
@@ -73,6 +75,28 @@ def test_a_parameter_that_is_handed_on_is_planned_with(
         assert (change.name, change.before, change.after) == ("Fine", "60", "20")
 
 
+def test_a_parameter_that_is_left_to_its_default_is_planned_with_too(
+    handing_on: Environment, waiter: Waiter
+) -> None:
+    template = handing_on.sceptre_dir / "templates/network.yaml"
+    template.write_text(
+        template.read_text().replace("{Type: Number}", "{Type: Number, Default: 30}")
+    )
+    path = handing_on.sceptre_dir / "config/local/network.yaml"
+    path.write_text(path.read_text().replace(", Fine: 60", ""))
+    found = differences(handing_on)
+    for diff in (plan_changes(handing_on, waiter=waiter).layers[1].diff, found["service"]):
+        ((change,),) = (diff.parameters,)
+        assert (change.before, change.after) == ("60", "30")
+
+
+def test_a_value_with_braces_is_a_value(handing_on: Environment, waiter: Waiter) -> None:
+    path = handing_on.sceptre_dir / "config/local/network.yaml"
+    path.write_text(path.read_text().replace("Fine: 60", "Fine: '{}'"))
+    ((change,),) = (plan_changes(handing_on, waiter=waiter).layers[1].diff.parameters,)
+    assert change.after == "{}"
+
+
 def test_what_the_plan_does_not_change_stays_as_it_is_deployed(
     handing_on: Environment, waiter: Waiter
 ) -> None:
@@ -96,6 +120,7 @@ Outputs:
   Thing: {Value: !Ref Thing}
   Part: {Value: !Sub "${One}"}
   Text: {Value: One}
+  Perhaps: {Value: !Ref One, Condition: Sometimes}
 """
     assert handed_on(template) == {"One": "One", "Long": "One"}
 
@@ -121,3 +146,16 @@ def test_an_error_in_a_copy_names_the_file_that_people_edit(
     with pytest.raises(InputInvalid, match=f"mend {edited}") as caught:
         plan_changes(copy)
     assert str(copy.sceptre_dir) not in str(caught.value)
+
+
+def test_a_template_that_is_no_yaml_is_said(handing_on: Environment) -> None:
+    (handing_on.sceptre_dir / "templates/network.yaml").write_text("Parameters: {\n")
+    with pytest.raises(InputInvalid, match=r"A template cannot be read: .*line 3"):
+        plan_changes(handing_on)
+
+
+def test_what_is_wrong_in_a_template_keeps_nobody_from_deleting(handing_on: Environment) -> None:
+    (handing_on.sceptre_dir / "templates/network.yaml").unlink()
+    with pytest.raises(InputInvalid):
+        plan_changes(handing_on)
+    assert [layer.name for layer in deletion_order(handing_on)] == ["service", "network"]
