@@ -141,8 +141,7 @@ def _goals(
         candidates=candidates,
         seeds=1,
     )
-    assert tuning.winner is not None
-    shown = {"tuned": tuning.winner.policy, FIFTY: named(FIFTY), SEVENTY: named(SEVENTY)}
+    shown = {"tuned": tuning.first, FIFTY: named(FIFTY), SEVENTY: named(SEVENTY)}
     if tuning.practice:
         shown.setdefault(tuning.practice, named(tuning.practice))
     window, learned = history.test_part, hourly(history.train_part)

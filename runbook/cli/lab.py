@@ -158,6 +158,8 @@ def lab_tune(
         say(f"Wrote {write_proposal(out, text)}")
     for finding in tuning.findings:
         say(finding)
+    if tuning.winner is None and configured is None:
+        say("To compare with what you have: --current scaling.yaml")
     data: dict[str, Any] = {
         "policies": [item.to_dict() for item in outcomes],
         "train": [item.to_dict() for item in tuning.train],

@@ -9,8 +9,6 @@ import click
 from runbook.cli.frame import emit, env_option, json_option, say
 from runbook.environment import load_environment
 
-_FAST_S = 20
-
 
 @click.command("adopt")
 @click.argument("proposal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -31,11 +29,8 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
 
     environment = load_environment(env)
     path = scaling_file(environment)
-    service = edit.config_file(environment, "service")
-    resolution_s = edit.read_parameter(service, "MetricResolutionS")
     adopted = adopt(environment, proposal, dry_run=dry_run)
-    first = adopted.fast and resolution_s != str(_FAST_S)
-    following = f"runbook change {env} policy {'service scaling' if first else 'scaling'}"
+    following = f"runbook change {env} policy {'service scaling' if adopted.fast else 'scaling'}"
     data = {
         "file": str(path),
         "written": bool(adopted.diff) and not dry_run,
@@ -48,10 +43,11 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     emit(data, as_json, lambda: adopted.diff or f"Nothing differs from {path}.")
     for remark in adopted.remarks:
         say(f"{remark}.")
-    if first:
+    if adopted.fast:
+        service = edit.config_file(environment, "service")
         say(
-            f"20 s metrics are off: set MetricResolutionS: {_FAST_S} in {service}, which is a"
-            " deployment of the service, and charged."
+            f"It needs 20 s metrics: MetricResolutionS: 20 in {service}, which is a deployment of"
+            " the service, and charged."
         )
     if dry_run:
         say("Dry run: nothing was written.")

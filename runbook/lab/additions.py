@@ -20,7 +20,7 @@ from typing import Any
 from runbook.environment import LOCAL
 from runbook.errors import InputInvalid
 from runbook.lab.policy import Policy, Predictive, Scheduled, Stepped
-from runbook.lab.policy_numbers import mapping, no_near_miss, number, only_known, unplayable
+from runbook.lab.policy_numbers import mapping, number, only_known, unplayable
 from runbook.scaling.alarms import AlarmRule
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.predictive import DEFAULT_BUFFER_S, INTERVAL_S
@@ -33,6 +33,7 @@ from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
 KEY = "policy_lab"
 """Where the additions stand in a stack's user data."""
+_PARTS = ("cpu_steps", "cpu_steps_in", "predictive", "schedule")
 _MOST_COOLDOWN_S = 86_400.0
 _STANDARD_S = 60
 _MOST_STEPS = 20
@@ -77,16 +78,21 @@ class Additions:
 def policy_lab(name: str, user_data: Mapping[str, Any]) -> Mapping[str, Any]:
     """What stands below `policy_lab` of a stack's user data; nothing is an empty mapping.
 
-    The environment's own data stand there too, so any other key is let pass, but not one that
-    is nearly this one: it would be ignored without a word. Raises InputInvalid.
+    Other keys are the environment's own, but not one that holds what belongs here, or that is
+    this one spelt otherwise: it would be ignored without a word. Raises InputInvalid.
     """
-    no_near_miss(name, user_data, KEY, "sceptre_user_data")
+    for key, value in user_data.items():
+        spelt = re.sub(r"[^a-z]", "", str(key).lower()) == KEY.replace("_", "")
+        if key != KEY and (spelt or (isinstance(value, Mapping) and set(value) & set(_PARTS))):
+            raise unplayable(
+                name, f"sceptre_user_data holds the unknown {key!r}", f"did you mean {KEY}?"
+            )
     return mapping(name, user_data.get(KEY), KEY)
 
 
 def read_additions(name: str, extra: Mapping[str, Any]) -> Additions:
     """What `extra` says, the mapping below `policy_lab`. Raises InputInvalid, told why."""
-    only_known(name, extra, ("cpu_steps", "cpu_steps_in", "predictive", "schedule"), "policy_lab")
+    only_known(name, extra, _PARTS, KEY)
     try:
         found = Additions(
             _steps_on_cpu(name, extra, "cpu_steps"),

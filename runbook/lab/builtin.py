@@ -118,7 +118,7 @@ def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int
         return Policy(name, 1, most, (cpu_tracking(70, period_s),), predictive=forecast)
     if name == "static-peak":
         return Policy(name, fixed_tasks=peak_tasks)
-    near = difflib.get_close_matches(name, NAMES, 1)
+    near = [] if set(name) & set("./") else difflib.get_close_matches(name, NAMES, 1)
     raise InputInvalid(
         f"The policy {name!r} is not known",
         f"neither a built-in name ({', '.join(NAMES)}) nor a file",

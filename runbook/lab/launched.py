@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from sceptre.exceptions import SceptreException
 from sceptre.template_handlers.file import File
 
@@ -32,10 +33,12 @@ class ScalingTemplate(File):  # type: ignore[misc]  # untyped base
             where = f"of {self.name}"
             extra = policy_lab(where, self.sceptre_user_data or {})
             additions = read_additions(where, extra)
-            require_launchable(where, self.name.partition("/")[0], additions)
+            require_launchable(where, self.name.rpartition("/")[0], additions)
             return with_additions(body, additions) if extra else body
         except InputInvalid as error:
             raise SceptreException(str(error)) from error
+        except YAMLError as error:
+            raise SceptreException(f"{self.path} cannot be completed: {error}") from error
 
 
 def with_additions(body: str, additions: Additions) -> str:
@@ -46,6 +49,7 @@ def with_additions(body: str, additions: Additions) -> str:
     yaml = _round_trip()
     template = yaml.load(body)
     resources = template["Resources"]
+    rules = {}
     for name, steps in (("CpuSteps", additions.cpu_steps), ("CpuStepsIn", additions.cpu_steps_in)):
         if steps is not None:
             resources[f"{name}Policy"] = _step_policy(steps)
@@ -57,19 +61,23 @@ def with_additions(body: str, additions: Additions) -> str:
             _scheduled_action(at, action) for at, action in enumerate(additions.schedule, start=1)
         ]
     if additions.fast:
-        template["Rules"]["FastStepsNeedFastMetrics"] = _must_be(
+        rules["FastStepsNeedFastMetrics"] = _must_be(
             "ServiceMetricResolutionS",
             "20",
             "Steps on CPU finer than 60 s need MetricResolutionS 20 in service.yaml, launched"
             " first",
         )
     if additions.most_tasks > 1:
-        template["Rules"]["ScheduleOfSeveralTasksNeedsSharedStore"] = _must_be(
+        rules["ScheduleOfSeveralTasksNeedsSharedStore"] = _must_be(
             "StoreShared",
             "true",
             "The schedule allows several tasks, and each has a SQLite file of its own. For more"
             " tasks set StoreEngine postgresql in the data stack",
         )
+    if template.get("Rules"):
+        template["Rules"].update(rules)
+    elif rules:
+        template["Rules"] = rules
     written = StringIO()
     yaml.dump(template, written)
     return written.getvalue()

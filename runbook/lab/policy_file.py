@@ -14,10 +14,17 @@ import yaml
 
 from runbook.environment import load_environment
 from runbook.errors import InputInvalid
-from runbook.lab.additions import policy_lab, read_additions
+from runbook.lab.additions import KEY, policy_lab, read_additions
 from runbook.lab.builtin import cpu_tracking, p95_step, requests_tracking
 from runbook.lab.policy import Policy, Stepped, Tracked
-from runbook.lab.policy_numbers import checked_numbers, mapping, no_near_miss, unplayable
+from runbook.lab.policy_numbers import (
+    COOLDOWNS,
+    METRIC_PERIODS_S,
+    checked_numbers,
+    mapping,
+    no_near_miss,
+    unplayable,
+)
 from runbook.lab.service import ServiceModel
 from runbook.scaling.errors import PolicyError
 from runbook.scaling.step_scaling import DEFAULT_COOLDOWN_S
@@ -25,7 +32,7 @@ from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 
 AWS_PERIOD_S = 60
 _FAST_PERIOD_S = HIGH_RESOLUTION_20S.period_s
-COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
+_DATA = "sceptre_user_data"
 
 
 class _Opaque(yaml.SafeLoader):
@@ -64,11 +71,14 @@ def read_policy(
     name = name or path.stem
     top = mapping(name, read_yaml(path, "give a scaling.yaml"), str(path))
     numbers = {**mapping(name, top.get("parameters"), "parameters"), **(changes or {})}
-    for key in ("parameters", "sceptre_user_data"):
-        no_near_miss(name, top, key, str(path))
-    user_data = mapping(name, top.get("sceptre_user_data"), "sceptre_user_data")
+    no_near_miss(name, top, ("parameters", _DATA), str(path))
+    for key, value in top.items():
+        if KEY in (key, *(value if isinstance(value, Mapping) else ())) and key != _DATA:
+            where = "at the top" if key == KEY else f"below {key}"
+            raise unplayable(name, f"{KEY} stands {where}", f"let it stand below {_DATA}")
+    user_data = mapping(name, top.get(_DATA), _DATA)
     extra = policy_lab(name, user_data)
-    period_s = _written_for_s(path, numbers)
+    period_s = written_for_s(path, numbers)
     if period_s < AWS_PERIOD_S:
         numbers["MetricPeriodS"] = AWS_PERIOD_S
     return policy_of(name, numbers, extra, service, max_tasks=max_tasks, written_for_s=period_s)
@@ -88,7 +98,7 @@ def policy_of(
     Cooldowns written for periods of `written_for_s` are played as many of AWS's periods long.
     Raises InputInvalid without any scaling, and for what cannot be.
     """
-    period_s = _period(numbers.get("MetricPeriodS"))
+    period_s = _own_period(name, numbers) or AWS_PERIOD_S
     given = checked_numbers(name, numbers)
     slower = max(1.0, AWS_PERIOD_S / written_for_s)
     cooldowns = {key: slower * given.get(key, DEFAULT_COOLDOWN_S / slower) for key in COOLDOWNS}
@@ -151,21 +161,30 @@ def _safety_net(
     )
 
 
-def _written_for_s(path: Path, numbers: Mapping[str, Any]) -> int:
-    """The metric period a file was written for: its own number, else its environment's."""
-    try:
-        return int(numbers["MetricPeriodS"])
-    except (KeyError, TypeError, ValueError):
-        pass
+def written_for_s(path: Path, numbers: Mapping[str, Any]) -> int:
+    """The metric period a file was written for: its own number, else its environment's.
+
+    Raises InputInvalid for a number that no metric period can be.
+    """
+    own = _own_period(path.stem, numbers)
+    if own is not None:
+        return own
     folder = path.resolve().parent
     if not (folder / "config.yaml").is_file() or folder.parent.name != "config":
         return AWS_PERIOD_S
     return load_environment(folder.name, folder, folder.parents[1]).metric_period_s
 
 
-def _period(value: Any) -> int:
-    """The metric period; 60 s where the file takes it from the environment."""
+def _own_period(name: str, numbers: Mapping[str, Any]) -> int | None:
+    """The metric period that the numbers say; None where the environment's is meant."""
     try:
-        return int(value)
-    except (TypeError, ValueError):
-        return AWS_PERIOD_S
+        found = int(numbers["MetricPeriodS"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if found not in METRIC_PERIODS_S:
+        raise unplayable(
+            name,
+            f"MetricPeriodS is {found}",
+            f"give one of {', '.join(map(str, METRIC_PERIODS_S))}",
+        )
+    return found

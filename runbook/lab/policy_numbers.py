@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -45,6 +44,9 @@ UNPLAYED = (
     "StoreShared",
 )
 """The stack's other parameters: the lab does not play memory, the rest is no policy."""
+COOLDOWNS = ("ScaleOutCooldownS", "ScaleInCooldownS", "StepCooldownS")
+METRIC_PERIODS_S = (10, 20, 30, 60, 300)
+"""What `MetricPeriodS` may be."""
 _WHOLE = (
     "MinTasks",
     "MaxTasks",
@@ -52,6 +54,7 @@ _WHOLE = (
     "StepAdjustment",
     "StepEvaluationPeriods",
     "StepDatapointsToAlarm",
+    *COOLDOWNS,
 )
 
 
@@ -107,15 +110,12 @@ def only_known(name: str, given: Mapping[str, Any], known: Collection[str], wher
         raise unplayable(name, f"{where} holds the unknown {key!r}", told)
 
 
-def no_near_miss(name: str, given: Mapping[str, Any], meant: str, where: str) -> None:
-    """Raise InputInvalid for a key that is nearly `meant`, among keys that are not all known."""
+def no_near_miss(name: str, given: Mapping[str, Any], meant: Collection[str], where: str) -> None:
+    """Raise InputInvalid for a key that is nearly one of `meant`, where others may stand too."""
     for key in given:
-        if key != meant and difflib.get_close_matches(_bare(key), [_bare(meant)], 1, _NEAR):
-            raise unplayable(name, f"{where} holds the unknown {key!r}", f"did you mean {meant}?")
-
-
-def _bare(key: object) -> str:
-    return re.sub(r"[^a-z]", "", str(key).lower())
+        near = difflib.get_close_matches(str(key), meant, 1, _NEAR)
+        if key not in meant and near:
+            raise unplayable(name, f"{where} holds the unknown {key!r}", f"did you mean {near[0]}?")
 
 
 def mapping(name: str, value: Any, where: str) -> Mapping[str, Any]:

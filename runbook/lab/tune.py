@@ -119,10 +119,13 @@ def tune(
         )
     within = [item for item in search.found if item.trial.violating_pct <= allowed]
     best = min(within, key=lambda item: item.trial.task_hours)
-    usual = _usual(practice, train, service, budget_pct + surges)
+    usable = [item for item in practice if high_resolution or not item.fast_alarms]
+    usual = _usual(usable, train, service, budget_pct + surges)
     first, kept = best.policy, current or usual
     if kept is not None:
-        verdict = "keep what you have" + ("" if current else f", if it is like {kept.name}")
+        verdict = "keep what you have"
+        if current is None:
+            verdict = f"nothing is worth a change from {kept.name}, the best of today's practice"
         keep, why = _kept(search.judge([kept])[0], best.trial, allowed, len(search.found), verdict)
         if keep:
             first = kept
@@ -174,12 +177,13 @@ def _kept(
             f" on the train window, more than the {allowed:.2f} % allowed there"
         )
     saved, sure = _saving_pct(current.task_hours_by_day, best.task_hours_by_day)
+    needs = f"{saved:.1f} % fewer" if saved >= 0.0 else f"{-saved:.1f} % more"
     if sure < WORTH_PCT:
         return True, (
             f"{verdict}: it keeps {current.violating_pct:.2f} % on the train window, and"
-            f" the best of {tried} policies tried within {allowed:.2f} % needs {saved:.1f} % fewer"
-            f" than its {current.task_hours:.0f} task-hours there ({sure:.1f} % at least, over"
-            f" days): a change must save {WORTH_PCT:g} %"
+            f" the best of {tried} policies tried within {allowed:.2f} % needs {needs}"
+            f" than its {current.task_hours:.0f} task-hours there: a change must save"
+            f" {WORTH_PCT:g} %, surely over days ({sure:.1f} % here)"
         )
     return False, (
         f"the change saves {saved:.1f} % of the task-hours on the train window"

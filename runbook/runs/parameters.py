@@ -24,7 +24,7 @@ from runbook.errors import InputInvalid
 #: Options of the command itself, and where a run is recorded.
 _TOLD_OTHERWISE = {"env", "run_dir", "dry_run", "approve"}
 _NEAR = 0.75
-_CHOICES = re.compile(r"\b\w+(?: \| \w+)+")
+_CHOICES = re.compile(r": (?P<listed>\S+(?: \| \S+)+)(?= \(|$)")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -32,7 +32,8 @@ _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 class Parameter:
     """One line of the parameters cell: `name: type = default  # help`.
 
-    A help that says `a | b | c` lists what a text may be: papermill reads plain types only.
+    A help that ends in `: a | b | c`, or says more in brackets behind it, lists what a text may
+    be: papermill reads plain types only.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Parameter:
     def choices(self) -> tuple[str, ...]:
         """What a text may be; empty for anything."""
         listed = _CHOICES.search(self.help) if self.type_name == "str" else None
-        return tuple(listed[0].split(" | ")) if listed else ()
+        return tuple(listed["listed"].split(" | ")) if listed else ()
 
 
 def declared(path: Path) -> tuple[Parameter, ...]:
@@ -117,12 +118,15 @@ def _parameter(node: ast.stmt, comments: Mapping[int, str]) -> Parameter:
     assert isinstance(node.target, ast.Name)
     assert isinstance(node.annotation, ast.Name)
     assert node.value is not None
-    return Parameter(
+    found = Parameter(
         node.target.id,
         node.annotation.id,
         ast.literal_eval(node.value),
         comments.get(node.lineno, ""),
     )
+    if found.choices and found.default not in found.choices:
+        raise ValueError(f"line {node.lineno}: the default is none of {', '.join(found.choices)}")
+    return found
 
 
 def check(

@@ -19,20 +19,20 @@ from ruamel.yaml import YAML
 from runbook.environment import Environment
 from runbook.errors import InputInvalid
 from runbook.lab.additions import KEY as LAB
-from runbook.lab.additions import Additions, policy_lab, read_additions, require_launchable
-from runbook.lab.policy_file import AWS_PERIOD_S, COOLDOWNS, read_yaml
+from runbook.lab.additions import policy_lab, read_additions, require_launchable
+from runbook.lab.policy_file import read_yaml, written_for_s
 from runbook.lab.policy_numbers import checked_numbers, mapping
 from runbook.scaling.target_tracking import HIGH_RESOLUTION_20S
 from runbook.thresholds.configured import (
-    UNKNOWN,
     check,
-    current_thresholds,
     current_values,
+    provenances,
     read_file,
     save,
     scaling_file,
     with_number,
 )
+from runbook.thresholds.fitting import fitted, left_out
 from runbook.thresholds.recommendation import number_text
 
 _DATA = "sceptre_user_data"
@@ -60,35 +60,42 @@ def adopt(environment: Environment, proposal: Path, *, dry_run: bool) -> Adopted
     Bounds are not the lab's alone to say: MaxTasks stays, by what the store and the account can
     take, and so does a higher MinTasks, which also survives the loss of a task. Without a
     `policy_lab` in the proposal the file's own goes, as the lab played none. Raises InputInvalid,
-    before anything is written, for a proposal that keeps what is configured, that the lab could
-    not play or the environment not launch, or that the file has no place for.
+    before anything is written, for a proposal that changes nothing, that the lab could not play
+    or the environment not launch, or that the file has no place for.
     """
     path, name = scaling_file(environment), proposal.stem
     content = _proposal(proposal)
-    numbers = checked_numbers(name, mapping(name, content.get("parameters"), "parameters"))
+    given = mapping(name, content.get("parameters"), "parameters")
+    numbers = checked_numbers(name, given)
     extra = policy_lab(name, mapping(name, content.get(_DATA), _DATA))
     additions = read_additions(name, extra)
     if not numbers and not extra:
         raise InputInvalid(
             f"{proposal} proposes nothing",
-            "its search found nothing that is surely better than what is configured",
+            "its search found nothing worth a change; its comments say beside what",
             "keep what you have",
         )
     require_launchable(name, environment.name, additions)
-    configured = current_values(path)
-    _require_room(path, numbers, additions, configured["MaxTasks"])
-    taken, remarks = _fitted(numbers, configured, environment.metric_period_s)
+    fit = fitted(
+        numbers,
+        additions,
+        current_values(path),
+        proposed_for_s=written_for_s(proposal, given),
+        written_for_s=written_for_s(path, read_yaml(path, "mend it")["parameters"]),
+        where=str(path),
+    )
+    told = provenances(proposal) if numbers else {}
     before = after = read_file(path)
     usual = f"policy lab, {proposal.name}"
-    told = _origins(proposal) if numbers else {}
-    written = {key: _text(key, value) for key, value in taken.items()}
-    for key, number in written.items():
+    texts = {key: _text(key, value) for key, value in fit.numbers.items()}
+    for key, number in texts.items():
         after = with_number(path, after, key, number, told.get(key, usual))
     after = _with_additions(path, after, extra, next(iter(told.values()), usual))
-    check(path, after, written)
+    check(path, after, texts)
     _require_whole(path, before, after, extra)
     fast = numbers.get("EcsMetricPeriodS") == HIGH_RESOLUTION_20S.period_s or additions.fast
-    return Adopted(save(path, before, after, dry_run=dry_run), taken, tuple(extra), remarks, fast)
+    diff = save(path, before, after, dry_run=dry_run)
+    return Adopted(diff, fit.numbers, tuple(extra), (*fit.remarks, *left_out(given, told)), fast)
 
 
 def _proposal(path: Path) -> Mapping[str, Any]:
@@ -104,62 +111,10 @@ def _proposal(path: Path) -> Mapping[str, Any]:
     )
 
 
-def _fitted(
-    numbers: Mapping[str, float], configured: Mapping[str, float], metric_period_s: int
-) -> tuple[dict[str, float], tuple[str, ...]]:
-    """The numbers as the environment takes them, and a sentence for each that differs."""
-    taken, remarks = dict(numbers), []
-    asked, stays = taken.pop("MaxTasks", 0), configured["MaxTasks"]
-    if asked > stays:
-        remarks.append(
-            f"MaxTasks stays {stays:.0f}, and the lab played up to {asked:.0f}: a peak that needs"
-            " more than stays violates the SLO; replay the file as it then is"
-        )
-    if taken.get("MinTasks", stays) < configured["MinTasks"]:
-        remarks.append(
-            f"MinTasks stays {configured['MinTasks']:.0f}, though {taken.pop('MinTasks'):.0f}"
-            " is proposed: a minimum also survives the loss of a task; lower it by hand if it"
-            " need not"
-        )
-    faster = AWS_PERIOD_S / metric_period_s
-    if faster > 1.0 and any(key in taken for key in COOLDOWNS):
-        for key in set(COOLDOWNS) & set(taken):
-            taken[key] = float(round(taken[key] / faster))
-        remarks.append(
-            f"cooldowns are written {faster:g} times as short: metrics come every"
-            f" {metric_period_s} s here, and the lab plays AWS's {AWS_PERIOD_S} s"
-        )
-    return taken, tuple(remarks)
-
-
-def _origins(proposal: Path) -> dict[str, str]:
-    """What the proposal says of where each number is from, where it does."""
-    there = current_thresholds(proposal)
-    return {item.name: item.provenance for item in there if item.provenance != UNKNOWN}
-
-
 def _text(name: str, value: float) -> str:
     """The number as the file has its like, or with all its digits."""
     usual = number_text(name, value)
     return usual if float(usual) == value else f"{value:.15g}"
-
-
-def _require_room(
-    path: Path, numbers: Mapping[str, float], additions: Additions, most: float
-) -> None:
-    """Refuse a minimum, or a schedule, beyond the maximum that stays."""
-    asked = (
-        (numbers.get("MinTasks", 0), "MinTasks {:.0f}"),
-        (additions.most_tasks, "{:.0f} tasks in its schedule"),
-    )
-    again = f"tune with --max-tasks {most:.0f} --peak-tasks {0.75 * most:.0f}, or " * (most > 1)
-    for tasks, words in asked:
-        if tasks > most:
-            raise InputInvalid(
-                f"A proposal with {words.format(tasks)} does not fit {path}",
-                f"its MaxTasks is {most:.0f}",
-                f"{again}raise MaxTasks as far as the store can take it first",
-            )
 
 
 def _require_whole(path: Path, before: str, after: str, extra: Mapping[str, Any]) -> None:

@@ -50,19 +50,26 @@ def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ..
     """The configured thresholds in the file's order. Raises InputInvalid."""
     path = _path(source)
     lines = read_file(path).split("\n")
-    found = []
-    for name, line in _places(path, "\n".join(lines)).items():
-        comment = origin_line(lines, line)
-        provenance = ORIGIN.match(lines[comment]) if comment is not None else None
-        found.append(
-            CurrentThreshold(
-                name,
-                _number(path, name, lines[line]),
-                UNITS[name],
-                provenance["text"] if provenance else UNKNOWN,
-            )
+    told = provenances(path)
+    return tuple(
+        CurrentThreshold(
+            name, _number(path, name, lines[line]), UNITS[name], told.get(name, UNKNOWN)
         )
-    return tuple(found)
+        for name, line in _places(path, "\n".join(lines)).items()
+    )
+
+
+def provenances(path: Path) -> dict[str, str]:
+    """What the file says of where a number is from, by name, where it does. Raises InputInvalid."""
+    text = read_file(path)
+    lines = text.split("\n")
+    found = {}
+    for name, line in _places(path, text).items():
+        comment = origin_line(lines, line)
+        told = ORIGIN.match(lines[comment]) if comment is not None else None
+        if told:
+            found[name] = told["text"]
+    return found
 
 
 def current_values(source: Environment | Path) -> dict[str, float]:

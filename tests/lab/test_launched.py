@@ -131,6 +131,15 @@ def test_a_schedule_of_one_task_needs_no_shared_store() -> None:
     assert "ScheduleOfSeveralTasksNeedsSharedStore" not in template(body)["Rules"]
 
 
+@pytest.mark.parametrize("rules", ["", "Rules:\n"])
+def test_a_template_without_rules_gets_them(rules: str) -> None:
+    body = f"{rules}Resources:\n  Target: {{Type: AWS::ApplicationAutoScaling::ScalableTarget}}\n"
+    found = template(
+        with_additions(body, read_additions("fast", {"cpu_steps": EXTRA["cpu_steps"]}))
+    )
+    assert set(found["Rules"]) == {"FastStepsNeedFastMetrics"}
+
+
 def test_steps_on_60_s_metrics_need_no_finer_ones() -> None:
     slow = {**EXTRA["cpu_steps"], "period_s": 60}
     body = with_additions(BODY, read_additions("slow", {"cpu_steps": slow}))
@@ -179,5 +188,7 @@ def test_what_cannot_be_is_refused_in_a_sentence() -> None:
         handler({"policy_lab": {"cpu_step": {}}}).handle()
     with pytest.raises(SceptreException, match="holds the unknown 'policylab'; did you mean"):
         handler({"metric_period_s": 60, "policylab": EXTRA}).handle()
+    with pytest.raises(SceptreException, match="'lab'; did you mean policy_lab"):
+        handler({"metric_period_s": 60, "lab": EXTRA}).handle()
     with pytest.raises(SceptreException, match="policy_lab is no mapping"):
         handler({"policy_lab": [1]}).handle()

@@ -10,7 +10,7 @@ from runbook.capacity.curve import CapacityCurve
 from runbook.errors import InputInvalid
 from runbook.lab.history import History
 from runbook.lab.policy_file import read_policy
-from runbook.lab.policy_numbers import NUMBERS, UNPLAYED
+from runbook.lab.policy_numbers import METRIC_PERIODS_S, NUMBERS, UNPLAYED
 from runbook.lab.replay import replay
 from runbook.lab.service import ServiceModel, service_model
 from runbook.stacks.template import parse
@@ -27,6 +27,7 @@ def write(folder: Path, parameters: str, extra: str = "{}") -> Path:
 def test_names_and_ranges_are_those_of_the_scaling_stack() -> None:
     declared = parse((ROOT / "sceptre/templates/scaling.yaml").read_text())["Parameters"]
     assert {*NUMBERS, *UNPLAYED} == set(declared)
+    assert declared["MetricPeriodS"]["AllowedValues"] == [*METRIC_PERIODS_S]
     for name, (low, high) in NUMBERS.items():
         given = declared[name]
         if "AllowedValues" in given:
@@ -50,6 +51,7 @@ def test_names_and_ranges_are_those_of_the_scaling_stack() -> None:
         ("[1]", "{}", "parameters is no mapping"),
         ("{MinTasks: 2}", "{}", "it has no CpuTarget, RequestsPerTarget or StepAdjustment"),
         ("{CpuTarget: 70}", "{predictve: {}}", "did you mean predictive?"),
+        ("{CpuTarget: 70, StepCooldownS: 60.5}", "{}", "StepCooldownS is 60.5; give a whole"),
         ("{CpuTarget: 70}", "{cpu_steps: {steps: []}}", "steps is \\[\\]; give 1 to 20 pairs"),
         ("{CpuTarget: 70}", "{cpu_steps: {steps: [[70, 0]]}}", "add_pct is 0"),
         ("{CpuTarget: 70}", "{cpu_steps: {stps: [[70, 1]]}}", "did you mean steps?"),
@@ -103,6 +105,37 @@ def test_a_misspelt_section_is_not_ignored(
     path.write_text(path.read_text().replace(f"{old}:", f"{new}:"))
     with pytest.raises(InputInvalid, match=f"the unknown '{new}'; did you mean {old}?"):
         read_policy(path, service)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("policy_lab: {cpu_steps: {}}", "policy_lab stands at the top; let it stand below"),
+        ("user_data: {policy_lab: {}}", "policy_lab stands below user_data; let it"),
+        ("sceptre_user_data: {lab: {cpu_steps: {}}}", "'lab'; did you mean policy_lab"),
+    ],
+)
+def test_a_misplaced_one_neither(
+    tmp_path: Path, service: ServiceModel, text: str, why: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"parameters: {{CpuTarget: 70}}\n{text}\n")
+    with pytest.raises(InputInvalid, match=why):
+        read_policy(path, service)
+
+
+def test_data_of_ones_own_may_stand_beside_it(tmp_path: Path, service: ServiceModel) -> None:
+    path = tmp_path / "mine.yaml"
+    data = "{policy: gold, policy_label: x, lambda: {schedules: []}}"
+    path.write_text(f"parameters: {{CpuTarget: 70}}\nsceptre_user_data: {data}\n")
+    assert read_policy(path, service).stepped == ()
+
+
+def test_a_metric_period_is_one_that_the_stack_takes(tmp_path: Path, service: ServiceModel) -> None:
+    for wrong in (0, -5, 61):
+        path = write(tmp_path, f"{{CpuTarget: 70, MetricPeriodS: {wrong}}}")
+        with pytest.raises(InputInvalid, match=f"MetricPeriodS is {wrong}; give one of 10, 20"):
+            read_policy(path, service)
 
 
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path, service: ServiceModel) -> None:

@@ -70,7 +70,16 @@ def test_where_one_task_is_enough_no_change_is_proposed(days: History, service: 
     assert found.winner is None
     assert found.first in practice
     assert found.outcomes[0].over_oracle == pytest.approx(1.0)
-    assert any(f"if it is like {found.first.name}" in finding for finding in found.findings)
+    assert any(f"a change from {found.first.name}" in finding for finding in found.findings)
+
+
+def test_without_20_s_metrics_no_practice_on_them_is_proposed_to_stay(
+    days: History, service: ServiceModel
+):
+    practice = named(service, "cpu-70-20s", "cpu-50-60s")
+    assert tuned(days, service, practice=practice).practice == "cpu-70-20s"
+    slow = tuned(days, service, practice=practice, high_resolution=False)
+    assert slow.practice == "cpu-50-60s"
 
 
 @pytest.mark.parametrize(
@@ -81,13 +90,16 @@ def test_where_one_task_is_enough_no_change_is_proposed(days: History, service: 
         ([WORTH_PCT + 0.5] * 8, False),
         # More altogether, but by one day alone.
         ([0.0] * 7 + [40.0], True),
+        ([-2.0] * 8, True),
     ],
 )
 def test_a_change_must_save_enough_on_days_at_large(saved_pct: list[float], kept: bool):
     old = np.full(8, 200.0)
     current = Trial(0.1, old)
     best = Trial(0.1, old * (1.0 - np.array(saved_pct) / 100.0))
-    assert _kept(current, best, 0.25, 100, "keep")[0] is kept
+    decided, why = _kept(current, best, 0.25, 100, "keep")
+    assert decided is kept
+    assert ("% more than its" in why) is (kept and sum(saved_pct) < 0)
     assert not _kept(replace(current, violating_pct=0.3), best, 0.25, 100, "keep")[0]
 
 

@@ -83,6 +83,24 @@ def test_a_text_that_is_none_of_its_choices_is_refused(given: str, hint: str) ->
         check("60_verify", [shape], {"shape": given})
 
 
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("what sends: built-in | locust", ("built-in", "locust")),
+        ("how: cpu-50 | cpu-60 (of the peak)", ("cpu-50", "cpu-60")),
+        ("as by `cat x | sort`", ()),
+        ("which a | b, and more", ()),
+        ("where: dev | prod, empty for all", ()),
+        ("how: a|b", ()),
+    ],
+)
+def test_choices_are_a_list_at_the_end_and_nothing_else(
+    text: str, choices: tuple[str, ...]
+) -> None:
+    assert Parameter("x", "str", "", text).choices == choices
+    assert Parameter("x", "list", [], text).choices == ()
+
+
 def test_the_shapes_and_drivers_that_notebooks_offer_are_those_there_are() -> None:
     for notebook, name, there in (
         ("60_verify", "load_shape", get_args(LoadShape)),
@@ -90,6 +108,15 @@ def test_the_shapes_and_drivers_that_notebooks_offer_are_those_there_are() -> No
     ):
         found = {item.name: item for item in declared(NOTEBOOKS / f"{notebook}.ipynb")}
         assert found[name].choices == there
+
+
+def test_a_default_that_is_none_of_the_choices_is_refused(project: Path) -> None:
+    path = project / "notebooks" / "passes.ipynb"
+    text = path.read_text()
+    assert "# stays a text" in text
+    path.write_text(text.replace("# stays a text", "# which: a | b"))
+    with pytest.raises(InputInvalid, match="the default is none of a, b"):
+        declared(path)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:

@@ -124,7 +124,7 @@ def test_another_proposal_takes_the_first_ones_place(
         (
             "MinTasks: 2",
             "MinTasks: 8",
-            "its MaxTasks is 4; tune with --max-tasks 4 --peak-tasks 3, or raise MaxTasks",
+            r"MaxTasks is 4; tune with your own traffic as it is \(--peak-tasks 0 --max-tasks 4",
         ),
         ("policy_lab:", "policylab:", "did you mean policy_lab"),
         ("parameters:", "template: scaling.yaml\nparameters:", "this has template, parameters"),
@@ -152,14 +152,15 @@ def test_a_proposal_that_keeps_what_is_there_changes_nothing(
 
 
 def test_a_schedule_beyond_the_maximum_that_stays_is_refused(
-    local: Environment, path: Path, proposal: Path
+    local: Environment, proposal: Path
 ) -> None:
-    before = path.read_text()
+    prod = load_environment("prod", local.project)
+    before = scaling_file(prod).read_text()
     text = "  policy_lab:\n    schedule: [{at: '22:00', min_tasks: 2, max_tasks: 200}]\n"
     proposal.write_text(PROPOSAL[: PROPOSAL.index("  policy_lab")] + text)
     with pytest.raises(InputInvalid, match="200 tasks in its schedule"):
-        adopt(load_environment("prod", local.project), proposal, dry_run=False)
-    assert path.read_text() == before
+        adopt(prod, proposal, dry_run=False)
+    assert scaling_file(prod).read_text() == before
 
 
 def test_steps_alone_are_a_proposal_and_need_fast_metrics_too(
@@ -213,7 +214,7 @@ def test_what_is_written_is_played_as_the_proposal_was(
 def test_numbers_without_an_origin_get_the_proposals_name(
     local: Environment, path: Path, proposal: Path
 ) -> None:
-    proposal.write_text("parameters: {P95StepThresholdS: 0.0204, CpuTarget: 61}\n")
+    proposal.write_text("parameters: {CpuTarget: 61, P95StepThresholdS: 0.0204}\n")
     adopt(local, proposal, dry_run=False)
     there = {item.name: item for item in current_thresholds(path)}
     assert there["P95StepThresholdS"].value == 0.0204
@@ -258,6 +259,6 @@ def test_the_command_says_what_comes_next(
     data = json.loads(dry.stdout)
     assert data["next"] == "runbook change local policy service scaling"
     assert data["written"] is False
-    assert "set MetricResolutionS: 20" in dry.stderr
+    assert "It needs 20 s metrics: MetricResolutionS: 20 in " in dry.stderr
     assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
     assert "MaxTasks stays 4" in dry.stderr
