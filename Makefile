@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Set in many containers. Without byte code every `runbook` command would compile its packages anew:
+# three times as long to start, and the end-to-end tests start hundreds of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What app/requirements.lock installs, by import name.
 SERVICE_PACKAGES := alembic argon2 blinker click flask granian itsdangerous jinja2 jwt limits markupsafe obstore \
 	psycopg psycopg_binary pydantic pydantic_core pythonjsonlogger sqlalchemy werkzeug
