@@ -93,3 +93,12 @@ def test_what_is_missing_is_asked_for_before_anything_runs(
     assert done.returncode != 0
     assert asked in done.stderr
     assert done.stdout == ""
+
+
+def test_byte_code_is_kept_whatever_the_environment_says(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = project / ".venv" / "bin" / "runbook"
+    stub.write_text('#!/bin/sh\necho "${PYTHONDONTWRITEBYTECODE-unset}"\n')
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert make(project, "status", "ENV=dev").stdout == "unset\n"
