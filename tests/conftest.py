@@ -24,6 +24,13 @@ import psycopg
 import pytest
 import quickjs
 
+#: Their files take minutes each. They go first, so that no worker is left with one at the end.
+LONGEST = ("tests/stacks/e2e/", "tests/e2e/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
 
 @dataclass
 class PostgresqlServer:
