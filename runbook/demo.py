@@ -169,7 +169,12 @@ def _record_phases(outcome: RunOutcome, phases: _Phases) -> RunOutcome:
         + phases.seconds["stop the local region"],
         2,
     )
-    summary = record.summarise(outcome.run_dir, verdict=outcome.verdict, phases=ordered)
+    # The region is gone by then: a notebook alone would find none.
+    advice, alone, _ = str(outcome.summary.get("next") or "").partition(": runbook run ")
+    following = f"{advice}: make demo" if alone else advice
+    summary = record.summarise(
+        outcome.run_dir, verdict=outcome.verdict, phases=ordered, next=following
+    )
     write_run_page(outcome.run_dir)
     return RunOutcome(outcome.run_dir, outcome.verdict, summary)
 
@@ -189,6 +194,8 @@ def _tell(outcome: RunOutcome, project: Path, sceptre_dir: Path, console: Consol
     rows = [[name, took(seconds)] for name, seconds in outcome.summary["phases"].items()]
     console.say(f"\n{display.text_table(['phase', 'took'], rows)}\n")
     console.say(f"Verdict: {outcome.verdict.replace('_', ' ')}.")
+    if outcome.summary["next"]:
+        console.say(f"Next: {outcome.summary['next']}")
     click.echo(str(outcome.run_dir / "index.html"))
 
 

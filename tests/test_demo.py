@@ -24,6 +24,7 @@ class World:
         self.request: RunRequest | None = None
         self.region_dir = ""
         self.error: BaseException | None = None
+        self.verdict, self.next = "pass", ""
 
     def up(self, port: int, *, owner_pid: int) -> Any:
         assert owner_pid == os.getpid()
@@ -48,8 +49,8 @@ class World:
         (tables / "thresholds.csv").write_text("threshold,before,after\nCpuTarget,70,55\n")
         scaling = Path(request.parameters["sceptre_dir"]) / "config" / "local" / "scaling.yaml"
         scaling.write_text(scaling.read_text().replace("70", "55"))
-        summary = record.summarise(request.run_dir, verdict="pass", duration_s=3.0)
-        return RunOutcome(request.run_dir, "pass", summary)
+        facts = {"verdict": self.verdict, "duration_s": 3.0, "next": self.next}
+        return RunOutcome(request.run_dir, self.verdict, record.summarise(request.run_dir, **facts))
 
 
 @pytest.fixture
@@ -97,6 +98,25 @@ def test_it_works_on_a_copy_with_a_region_of_its_own(
         "everything",
     ]
     assert (project / "runs" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("following", "told"),
+    [
+        (
+            "end what else runs, then run the load test again: runbook run 20_load_test",
+            "end what else runs, then run the load test again: make demo",
+        ),
+        ("read the report", "read the report"),
+    ],
+)
+def test_what_to_do_next_does_not_need_the_region_that_is_gone(
+    project: Path, world: World, following: str, told: str
+) -> None:
+    world.verdict, world.next = "error", following
+    outcome = demo.run_demo(port=45)
+    assert outcome.summary["next"] == told
+    assert outcome.verdict == "error"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("boom")])

@@ -239,9 +239,10 @@ class CapacityCurve:
             content["scalability"] = _law(content.get("scalability"))
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise InputInvalid(
                 f"{path} is no capacity curve",
-                f"{type(error).__name__}: {error}",
+                "there is no such file" if isinstance(error, FileNotFoundError) else why,
                 "make one: runbook run 20_load_test 30_analyse",
             ) from error
 

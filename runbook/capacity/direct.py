@@ -19,6 +19,8 @@ MIN_NEAR_BLOCKS = 2 * MIN_BLOCKS
 MIN_CENSORED_UTILISATION = 0.6
 #: With more resamples than this without a crossing the interval is weak; with half, it is none.
 _UNRESOLVED_WEAK, _UNRESOLVED_VOID = 0.05, 0.5
+_TOLD_REASONS = 2
+"""Of why steps are void; a table has them all."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ def _doubts(
 
 
 def _void(tasks: int, void: Sequence[VoidStep], why: str) -> MeasurementVoid:
-    reasons = "; ".join(sorted({step.reason for step in void}))
+    told = sorted({step.reason for step in void})
+    more = [f"and {len(told) - _TOLD_REASONS} more like these"] if len(told) > _TOLD_REASONS else []
+    reasons = "; ".join([*told[:_TOLD_REASONS], *more])
     return MeasurementVoid(
         f"No capacity can be stated for {tasks} task(s)",
         f"{why} ({reasons})" if reasons else why,

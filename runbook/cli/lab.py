@@ -15,6 +15,7 @@ from runbook.cli.lab_fleet import lab_fleet
 from runbook.cli.lab_options import (
     MAX_TIMES_PEAK,
     Measured,
+    drawable,
     history_options,
     measured,
     policies_of,
@@ -59,7 +60,10 @@ lab.add_command(lab_fleet)
 )
 @click.option("--unknowns", is_flag=True, help="Sweep what AWS does not document as well.")
 def lab_replay(policies: tuple[str, ...], unknowns: bool, window: str, **given: Any) -> None:
-    """Play policies on a history: task-hours, violations, cost, beside the oracle's."""
+    """Play policies on a history: task-hours, violations, cost, beside the oracle's.
+
+    Without --policy, today's practice: cpu-70-60s.
+    """
     as_json = given.pop("as_json")
     scene = _scene(**given)
     data, _ = _play(scene, policies or ("cpu-70-60s",), window, unknowns)
@@ -79,7 +83,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
     from runbook.lab.builtin import NAMES
 
     as_json = given.pop("as_json")
-    writable(plot)
+    drawable(plot)
     scene = _scene(beside=plot, **given)
     data, outcomes = _play(scene, policies or NAMES, "all", True)
     if plot is not None:
@@ -108,7 +112,7 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
 @click.option("--current", metavar="NAME_OR_FILE", help="What is configured: kept if it is best.")
 @click.option(
     "--candidates",
-    type=click.IntRange(20, 5000),
+    type=click.IntRange(20, 20_000),
     default=3200,
     show_default=True,
     help="About how many policies to try.",

@@ -31,11 +31,14 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     path = scaling_file(environment)
     adopted = adopt(environment, proposal, dry_run=dry_run)
     following = f"runbook change {env} policy {'service scaling' if adopted.fast else 'scaling'}"
+    service = edit.config_file(environment, "service")
+    needs = f"MetricResolutionS: 20 in {service}" if adopted.fast else ""
     data = {
         "file": str(path),
         "written": bool(adopted.diff) and not dry_run,
         "numbers": dict(adopted.numbers),
         "policy_lab": list(adopted.additions),
+        "needs": needs,
         "remarks": list(adopted.remarks),
         "diff": adopted.diff,
         "next": following,
@@ -43,13 +46,10 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
     emit(data, as_json, lambda: adopted.diff or f"Nothing differs from {path}.")
     for remark in adopted.remarks:
         say(f"{remark}.")
-    if adopted.fast:
-        service = edit.config_file(environment, "service")
-        say(
-            f"It needs 20 s metrics: MetricResolutionS: 20 in {service}, which is a deployment of"
-            " the service, and charged."
-        )
     if dry_run:
         say("Dry run: nothing was written.")
     elif adopted.diff:
-        say(f"Wrote {path}. Next: {following}")
+        say(f"Wrote {path}.")
+    if needs:
+        say("It needs 20 s metrics: a deployment of the service, and in AWS they are charged.")
+    say(f"Next: {f'let {needs}, then ' if needs else ''}{following}")

@@ -15,6 +15,7 @@ from runbook.errors import InputInvalid, RunbookError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 MAX_TIMES_PEAK = 10
+_PICTURES = (".png", ".svg", ".pdf")
 FILE = click.Path(dir_okay=False, path_type=Path)
 _SECONDS = click.FloatRange(0.0, 3600.0)
 
@@ -220,6 +221,17 @@ def policies_of(
         else:
             found.append(builtin_policy(name))
     return found
+
+
+def drawable(path: Path | None) -> None:
+    """Raise InputInvalid where no picture could be written to `path`; the ending is its format."""
+    if path is not None and path.suffix.lower() not in _PICTURES:
+        raise InputInvalid(
+            f"{path} cannot be drawn",
+            f"its ending {path.suffix!r} is none of {', '.join(_PICTURES)}",
+            "name a .png",
+        )
+    writable(path)
 
 
 def writable(path: Path | None) -> None:

@@ -37,6 +37,7 @@ NAMES = (
     "static-peak",
 )
 _CPU = re.compile(r"cpu-(?P<target>\d{1,3})-(?P<period>20|60)s")
+_NEARLY_CPU = re.compile(r"cpu[-_ ]?(?P<target>[1-9]\d*)\b")
 _HIGHEST_CPU = 100
 
 
@@ -118,9 +119,19 @@ def builtin(name: str, service: ServiceModel, *, peak_tasks: int, max_tasks: int
         return Policy(name, 1, most, (cpu_tracking(70, period_s),), predictive=forecast)
     if name == "static-peak":
         return Policy(name, fixed_tasks=peak_tasks)
-    near = [] if set(name) & set("./") else difflib.get_close_matches(name, NAMES, 1)
     raise InputInvalid(
         f"The policy {name!r} is not known",
         f"neither a built-in name ({', '.join(NAMES)}) nor a file",
-        f"did you mean {near[0]}?" if near else "name one of them, or give a scaling.yaml",
+        _meant(name),
     )
+
+
+def _meant(name: str) -> str:
+    """What to do instead of naming an unknown policy."""
+    given = _NEARLY_CPU.match(name)
+    if (given and int(given["target"]) > _HIGHEST_CPU) or name.startswith("cpu-0"):
+        return f"give a percentage of CPU from 1 to {_HIGHEST_CPU}"
+    if given:
+        return f"did you mean cpu-{given['target']}-60s?"
+    near = [] if set(name) & set("./") else difflib.get_close_matches(name, NAMES, 1)
+    return f"did you mean {near[0]}?" if near else "name one of them, or give a scaling.yaml"

@@ -65,7 +65,7 @@ def with_additions(body: str, additions: Additions) -> str:
             "ServiceMetricResolutionS",
             "20",
             "Steps on CPU finer than 60 s need MetricResolutionS 20 in service.yaml, launched"
-            " first",
+            " before or with them",
         )
     if additions.most_tasks > 1:
         rules["ScheduleOfSeveralTasksNeedsSharedStore"] = _must_be(

@@ -41,6 +41,8 @@ def proposal_text(tuning: Tuning, history: History, service: ServiceModel) -> st
         f" with the lower capacity bound (budget {tuning.budget_pct:g} %)",
         *tuning.findings,
     ]
+    if tuning.winner is None:
+        head[:2] = ["Of the policy lab: no change is proposed."]
     lines = [f"# {line}".rstrip() for line in head]
     if tuning.winner is None:
         return "\n".join([*lines, "parameters: {}"]) + "\n"

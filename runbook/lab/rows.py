@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def read_rows(path: Path, timezone: str) -> Rows:
             raise InputInvalid(
                 f"{path} is no history", f"its columns are {', '.join(head)}", TOLD_AS
             )
+        _require_even(path, len(head))
         with pd.read_csv(
             path,
             dtype=str,
@@ -53,6 +55,8 @@ def read_rows(path: Path, timezone: str) -> Rows:
             usecols=list(COLUMNS),
         ) as pieces:
             for piece in pieces:
+                if piece.empty:
+                    continue
                 parsed, aware = parse_stamps(path, piece["timestamp"], line)
                 if clock is not None and clock[0] != aware:
                     refuse_mixed(path, *((line, clock[1]) if aware else (clock[1], line)))
@@ -60,7 +64,9 @@ def read_rows(path: Path, timezone: str) -> Rows:
                 stamps.append(parsed.asi8)
                 requests.append(_numbers(path, piece["requests"], line))
                 line += len(piece)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except FileNotFoundError as error:
+        raise InputInvalid(f"{path} cannot be read", "there is no such file", TOLD_AS) from error
+    except (OSError, ValueError, csv.Error) as error:
         raise InputInvalid(f"{path} cannot be read", str(error).strip(), TOLD_AS) from error
     many = line - _FIRST_LINE
     if clock is None or many < _FEWEST_ROWS:
@@ -68,6 +74,19 @@ def read_rows(path: Path, timezone: str) -> Rows:
     whole = pd.DatetimeIndex(np.concatenate(stamps).view("datetime64[us]"))
     utc, (notes, dst_hours) = in_utc(whole, clock[0], timezone)
     return Rows(utc, np.concatenate(requests), notes, dst_hours)
+
+
+def _require_even(path: Path, columns: int) -> None:
+    """Refuse a row with more values than the header has names: 1,301 would be read as 1."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream)
+        for row in reader:
+            if len(row) > columns and any(row[columns:]):
+                raise InputInvalid(
+                    f"{path} is no history",
+                    f"line {reader.line_num} has {len(row)} values, the header {columns} names",
+                    "write counts without a comma for thousands",
+                )
 
 
 def _numbers(path: Path, texts: pd.Series[str], line: int) -> NDArray[np.float64]:

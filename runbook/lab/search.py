@@ -120,6 +120,11 @@ class Search:
         self._seen: dict[str, tuple[Genes, Candidate]] = {}
 
     @property
+    def limit_pct(self) -> float:
+        """What a policy may violate on train, percent of requests."""
+        return self._limit_pct
+
+    @property
     def found(self) -> list[Candidate]:
         """Every candidate played."""
         return [candidate for _, candidate in self._seen.values()]

@@ -29,7 +29,9 @@ def parse_stamps(path: Path, texts: pd.Series[str], line: int) -> tuple[pd.Datet
     if aware.any() and not aware.all():
         refuse_mixed(path, line + int(np.argmax(aware)), line + int(np.argmin(aware)))
     try:
-        parsed = pd.DatetimeIndex(pd.to_datetime(texts, format="ISO8601", utc=bool(aware[0])))
+        parsed = pd.DatetimeIndex(
+            pd.to_datetime(texts, format="ISO8601", utc=bool(aware[0]), errors="coerce")
+        )
     except (ValueError, TypeError) as error:
         raise InputInvalid(
             f"{path} is no history",
@@ -37,10 +39,14 @@ def parse_stamps(path: Path, texts: pd.Series[str], line: int) -> tuple[pd.Datet
             "write timestamps as 2026-05-01 12:00 or 2026-05-01T12:00:00+02:00",
         ) from error
     if parsed.hasnans:
+        at = int(np.argmax(parsed.isna()))
+        text = texts.iloc[at]
         raise InputInvalid(
             f"{path} is no history",
-            f"line {line + int(np.argmax(parsed.isna()))} has no timestamp",
-            "mend or leave out the row",
+            f"line {line + at}: {text!r} is no time"
+            if text
+            else f"line {line + at} has no timestamp",
+            "write it as 2026-05-01 12:00 or 2026-05-01T12:00:00+02:00, or leave out the row",
         )
     return parsed.tz_localize(None).as_unit("us"), bool(aware[0])
 

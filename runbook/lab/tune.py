@@ -114,8 +114,8 @@ def tune(
     if surges:
         findings.append(
             f"no policy searched keeps {SAFETY_SHARE * budget_pct:g} % on the train window with"
-            f" the lower capacity bound: the calmest has {surges:.2f} %, from surges faster than"
-            f" any reaction; so {allowed:.2f} % is allowed there"
+            f" the lower capacity bound: the calmest has {surges:.2f} %,"
+            f" {_cause(search, max_tasks)}; so {allowed:.2f} % is allowed there"
         )
     within = [item for item in search.found if item.trial.violating_pct <= allowed]
     best = min(within, key=lambda item: item.trial.task_hours)
@@ -131,7 +131,8 @@ def tune(
             first = kept
         if keep or current:
             findings.append(why)
-    shown = list(dict.fromkeys([first, *baselines, *([usual] if usual else [])]))
+    beside = [policy for policy in (current, *baselines, usual) if policy is not None]
+    shown = list(dict.fromkeys([first, *beside]))
     learned = hourly(train)
     outcomes = replay(shown, test, service, seeds=seeds, learned=learned)
     trained = replay(shown, train, service, seeds=1)
@@ -152,6 +153,17 @@ def tune(
         usual.name if usual else None,
         tuple(findings),
     )
+
+
+def _cause(search: Search, max_tasks: int) -> str:
+    """Why even the calmest policy violates more than the rule allows."""
+    always = search.judge([Policy("always", fixed_tasks=max_tasks)])[0].violating_pct
+    if always > search.limit_pct:
+        return (
+            f"because {max_tasks} tasks, the most allowed, have {always:.2f} % even if they always"
+            " run (more tasks at most would help)"
+        )
+    return "from surges faster than any reaction"
 
 
 def _usual(

@@ -81,12 +81,14 @@ def replay(
     """
     try:
         frame = pd.read_csv(history)
+        if len(frame) < 2 or not {"timestamp", "requests"} <= set(frame.columns):
+            raise ValueError(f"it has {len(frame)} rows of {', '.join(frame.columns)}")
         stamps = pd.to_datetime(frame["timestamp"], utc=True)
         at_s = ((stamps - stamps.iloc[0]) / pd.Timedelta(seconds=1)).to_numpy()
         requests = frame["requests"].to_numpy(dtype=np.float64)
         steps_s = np.diff(at_s)
-        if len(frame) < 2 or np.isnan(requests).any() or (requests < 0).any():
-            raise ValueError("it needs two rows or more, with counts of requests")
+        if np.isnan(requests).any() or (requests < 0).any():
+            raise ValueError("it needs counts of requests in every row")
         if not np.allclose(steps_s, steps_s[0], rtol=0.01) or steps_s[0] <= 0:
             raise ValueError("its rows are not evenly spaced in time")
         if rate_scale <= 0 or time_scale <= 0:
@@ -94,7 +96,7 @@ def replay(
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputInvalid(
             f"{history} cannot be replayed",
-            f"{type(error).__name__}: {error}",
+            str(error),
             "give a CSV with the columns timestamp and requests, one row a period",
         ) from error
     spacing_s = float(steps_s[0])

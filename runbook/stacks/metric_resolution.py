@@ -33,8 +33,9 @@ def require_fast_metrics_kept(
         raise GuardRefused(
             f"The 20 s metrics of {name} are not switched off",
             f"its deployed scaling stack acts on them: {needs}",
-            f"keep them ({PARAMETER}: 20 in service.yaml); or bring scaling.yaml back to 60 s and"
-            f" launch that first: runbook change {name} slower scaling",
+            f"keep them ({PARAMETER}: 20 in service.yaml); or bring all of that back to 60 s in"
+            f" scaling.yaml and launch it first: runbook change {name} slower scaling; then both:"
+            f" runbook change {name} coarser service scaling",
         )
 
 

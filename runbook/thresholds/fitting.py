@@ -79,7 +79,7 @@ def left_out(parameters: Mapping[str, Any], origins: Mapping[str, str]) -> Itera
 def _maximum(asked: float, stays: float) -> Iterator[str]:
     told = f"MaxTasks stays {stays:.0f}, and the lab played up to {asked:.0f}"
     if asked > stays:
-        yield f"{told}: a peak that needs more violates the SLO; replay the file as it then is"
+        yield f"{told}: a peak that needs more than {stays:.0f} violates the SLO; replay the file"
     elif asked < stays:
         yield f"{told}: more tasks may run than in its account"
 

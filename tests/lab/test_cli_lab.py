@@ -96,6 +96,12 @@ def test_compare_draws(tmp_path: Path):
     assert plot.stat().st_size > 10_000
 
 
+def test_a_plot_of_an_unknown_format_is_refused_before_anything_is_played(tmp_path: Path):
+    arguments = ["lab", "compare", *BASE, "--plot", str(tmp_path / "x.txt")]
+    with pytest.raises(InputInvalid, match=r"its ending '.txt' is none of .png"):
+        CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+
 @pytest.mark.parametrize("policy", ["cpu-700-60s", "nothing", "missing.yaml"])
 def test_an_unknown_policy_is_an_error(policy: str):
     with pytest.raises(InputInvalid):

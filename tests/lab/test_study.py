@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runbook.capacity.curve import CapacityCurve
+from runbook.errors import InputInvalid
 from runbook.lab.builtin import builtin
 from runbook.lab.history import read_history
 from runbook.lab.policy_file import read_policy
@@ -69,6 +70,26 @@ def test_compressed_cooldowns_are_played_as_long_as_in_aws(
 )
 def test_policies_are_said_in_words(service: ServiceModel, name: str, said: str) -> None:
     assert words(builtin(name, service, peak_tasks=30, max_tasks=300)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cpu70-60s", "did you mean cpu-70-60s?"),
+        ("cpu-70", "did you mean cpu-70-60s?"),
+        ("cpu-700-60s", "give a percentage of CPU from 1 to 100"),
+        ("cpu-0-60s", "give a percentage of CPU from 1 to 100"),
+        ("predictiv", "did you mean predictive?"),
+        ("static.yaml", "name one of them, or give a scaling.yaml"),
+        ("nothing", "name one of them, or give a scaling.yaml"),
+    ],
+)
+def test_a_name_that_is_none_is_told_what_may_be_meant(
+    service: ServiceModel, name: str, hint: str
+) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        builtin(name, service, peak_tasks=30, max_tasks=300)
+    assert caught.value.next_step == hint
 
 
 def test_what_adds_to_target_tracking_is_said_too(service: ServiceModel) -> None:

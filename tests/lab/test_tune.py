@@ -112,6 +112,20 @@ def test_surges_that_no_reaction_catches_are_told_and_not_within(
     assert "faster than any reaction" in found.findings[-1]
 
 
+def test_too_few_tasks_at_most_are_told_apart_from_surges(days: History, service: ServiceModel):
+    found = tuned(days, service, max_tasks=8)
+    assert found.surges_pct > 0
+    assert "because 8 tasks, the most allowed, have" in found.findings[0]
+    assert "surges" not in found.findings[0]
+
+
+def test_what_is_configured_is_a_row_also_when_it_is_not_kept(days: History, service: ServiceModel):
+    (current,) = named(service, "cpu-50-60s")
+    found = tuned(days, service, current=current)
+    assert found.winner is not None
+    assert [item.name for item in found.outcomes] == ["tuned", "cpu-50-60s"]
+
+
 def test_surges_on_the_train_window_are_allowed_for_and_told(days: History, service: ServiceModel):
     found = tuned(surging(days, 8.0, 0), service)
     assert found.surges_pct > BUDGET_PCT

@@ -259,6 +259,7 @@ def test_the_command_says_what_comes_next(
     data = json.loads(dry.stdout)
     assert data["next"] == "runbook change local policy service scaling"
     assert data["written"] is False
-    assert "It needs 20 s metrics: MetricResolutionS: 20 in " in dry.stderr
+    assert data["needs"].startswith("MetricResolutionS: 20 in ")
+    assert f"Next: let {data['needs']}, then {data['next']}\n" in dry.stderr
     assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
     assert "MaxTasks stays 4" in dry.stderr
