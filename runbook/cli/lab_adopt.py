@@ -52,4 +52,4 @@ def lab_adopt(proposal: Path, env: str, dry_run: bool, as_json: bool) -> None:
         say(f"Wrote {path}.")
     if needs:
         say("It needs 20 s metrics: a deployment of the service, and in AWS they are charged.")
-    say(f"Next: {f'let {needs}, then ' if needs else ''}{following}")
+    say(f"Next: {f'set {needs}, then ' if needs else ''}{following}")

@@ -231,10 +231,10 @@ def _findings(outcomes: Sequence[Outcome], budget_pct: float, practice: str | No
         f" {tuned.over_oracle:.2f} times the oracle's task-hours"
     ]
     for other in outcomes[1:]:
-        change = 100.0 * (tuned.task_hours / other.task_hours - 1.0)
+        change = round(100.0 * (tuned.task_hours / other.task_hours - 1.0))
         best = ", the best of today's practice" if other.name == practice else ""
         found.append(
-            f"against {other.name}{best}: {change:+.0f} % task-hours,"
+            f"against {other.name}{best}: {change:+d} % task-hours,"
             f" {tuned.violating_requests_pct:.2f} % instead of"
             f" {other.violating_requests_pct:.2f} % violating"
         )

@@ -260,6 +260,6 @@ def test_the_command_says_what_comes_next(
     assert data["next"] == "runbook change local policy service scaling"
     assert data["written"] is False
     assert data["needs"].startswith("MetricResolutionS: 20 in ")
-    assert f"Next: let {data['needs']}, then {data['next']}\n" in dry.stderr
+    assert f"Next: set {data['needs']}, then {data['next']}\n" in dry.stderr
     assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
     assert "MaxTasks stays 4" in dry.stderr
