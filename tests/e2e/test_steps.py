@@ -63,7 +63,7 @@ def test_steps_on_cpu_add_and_remove_tasks(project: Any, tmp_path: Path) -> None
     project.set_parameters("scaling", P95CpuFloor=100, MaxTasks=2)
     adopted = project.run("lab", "adopt", str(proposal), "--json")
     assert adopted.returncode == 0, adopted.stderr
-    assert json.loads(adopted.stdout)["next"] == "runbook change local policy scaling"
+    assert json.loads(adopted.stdout)["next"] == "runbook change local policy service scaling"
     project.up()
     deployed = project.run("run", "10_deploy", "--json")
     assert deployed.returncode == 0, deployed.stderr
