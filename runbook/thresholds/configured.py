@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -49,13 +49,13 @@ def scaling_file(environment: Environment) -> Path:
 def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ...]:
     """The configured thresholds in the file's order. Raises InputInvalid."""
     path = _path(source)
-    lines = read_file(path).split("\n")
-    told = provenances(path)
+    text = read_file(path)
+    lines = text.split("\n")
     return tuple(
         CurrentThreshold(
-            name, _number(path, name, lines[line]), UNITS[name], told.get(name, UNKNOWN)
+            name, _number(path, name, lines[line]), UNITS[name], _told(lines, line) or UNKNOWN
         )
-        for name, line in _places(path, "\n".join(lines)).items()
+        for name, line in _places(path, text).items()
     )
 
 
@@ -63,13 +63,15 @@ def provenances(path: Path) -> dict[str, str]:
     """What the file says of where a number is from, by name, where it does. Raises InputInvalid."""
     text = read_file(path)
     lines = text.split("\n")
-    found = {}
-    for name, line in _places(path, text).items():
-        comment = origin_line(lines, line)
-        told = ORIGIN.match(lines[comment]) if comment is not None else None
-        if told:
-            found[name] = told["text"]
-    return found
+    told = {name: _told(lines, line) for name, line in _places(path, text).items()}
+    return {name: found for name, found in told.items() if found}
+
+
+def _told(lines: Sequence[str], line: int) -> str:
+    """The text of the line `# from:` above a line; "" without one."""
+    comment = origin_line(lines, line)
+    found = ORIGIN.match(lines[comment]) if comment is not None else None
+    return found["text"] if found else ""
 
 
 def current_values(source: Environment | Path) -> dict[str, float]:

@@ -88,6 +88,16 @@ def waiter() -> Waiter:
     return Waiter(0.0, 50.0, now=lambda: float(next(ticks)), sleep=lambda seconds: None)
 
 
+@pytest.fixture
+def launched(
+    environment: Environment, cloudformation: FakeCloudFormation, waiter: Waiter
+) -> FakeCloudFormation:
+    """Both layers, deployed as configured."""
+    launch.apply(environment, plan.plan_changes(environment, waiter=waiter), waiter=waiter)
+    cloudformation.calls.clear()
+    return cloudformation
+
+
 def refused(code: str, message: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "call")
 

@@ -30,13 +30,6 @@ def service_config(environment: Environment, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-@pytest.fixture
-def launched(environment: Environment, cloudformation, waiter: Waiter):
-    apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
-    cloudformation.calls.clear()
-    return cloudformation
-
-
 def test_layers_are_created_in_order_and_events_told(
     environment: Environment, cloudformation, waiter: Waiter
 ) -> None:
@@ -407,31 +400,3 @@ def test_hooks_run_around_a_change(
     review = plan_changes(environment, waiter=waiter)
     apply(environment, review, layers=["network"], waiter=waiter)
     assert marks.read_text().split() == ["before_launch", "before_create", "after_create"]
-
-
-def test_deletion_goes_backwards_and_skips_what_is_gone(
-    environment: Environment, launched, waiter: Waiter
-) -> None:
-    outcomes = delete(environment, waiter=waiter)
-    assert [item.layer for item in outcomes] == ["service", "network"]
-    assert launched.stacks == {}
-    assert delete(environment, waiter=waiter) == ()
-
-
-def test_a_failed_deletion_names_the_cause_and_spares_the_layers_below(
-    environment: Environment, launched, waiter: Waiter
-) -> None:
-    launched.broken = {"Store": "The bucket is not empty"}
-    with pytest.raises(StackFailed, match=r"Store .*The bucket is not empty"):
-        delete(environment, waiter=waiter)
-    assert "shop-local-network" in launched.stacks
-
-
-def test_a_protected_stack_is_not_deleted(
-    environment: Environment, launched, waiter: Waiter
-) -> None:
-    path = environment.sceptre_dir / "config/local/network.yaml"
-    path.write_text(path.read_text() + "protect: true\n")
-    with pytest.raises(StackFailed, match="is protected"):
-        delete(environment, waiter=waiter)
-    assert len(launched.stacks) == 2
