@@ -18,6 +18,7 @@ from local_region.balancer.routes import make_routes, read_rules
 from local_region.balancer.targets import (
     Address,
     HealthRules,
+    Target,
     TargetRegistry,
     routable,
 )
@@ -187,28 +188,26 @@ class Balancer:
         }
         self._groups = groups
         self._finish_draining(groups)
-        pools = [self._pool(group) for group in groups.values()]
+        targets = {arn: self._registry.targets(arn) for arn in groups}
+        pools = [self._pool(group, targets[group.arn]) for group in groups.values()]
         fronts = self._fronts({arn: group.full_name for arn, group in groups.items()})
         self._files.write(documents(self.places, fronts, pools))
         now = time.monotonic()
-        for arn, group in groups.items():
-            self._store.mirror_targets(
-                arn,
-                [a for a, t in self._registry.targets(arn).items() if t.state != "draining"],
-            )
-            for endpoint in next(p for p in pools if p.name == group.full_name).endpoints:
-                if endpoint.draining:
-                    self._draining.setdefault((arn, endpoint.address), now)
+        for arn, by_address in targets.items():
+            draining = {a for a, target in by_address.items() if target.state == "draining"}
+            self._store.mirror_targets(arn, [a for a in by_address if a not in draining])
+            for address in draining:
+                self._draining.setdefault((arn, address), now)
 
-    def _pool(self, group: TargetGroup) -> Pool:
-        targets = self._registry.targets(group.arn)
+    def _pool(self, group: TargetGroup, targets: Mapping[Address, Target]) -> Pool:
         wanted = routable(targets)
         attributes = self._store.target_group_attributes(group.arn)
         algorithm = attributes.get("load_balancing.algorithm.type", "round_robin")
         endpoints = tuple(
-            Endpoint(target.address, draining=target.state == "draining")
+            # An unhealthy one stays visible: its active requests count once it drains.
+            Endpoint(target.address, draining=target.address not in wanted)
             for target in sorted(targets.values(), key=lambda t: (t.registered_at, t.address))
-            if (target.address in wanted or target.state == "draining") and _is_ip(target.address)
+            if target.state != "initial" and _is_ip(target.address)
         )
         return Pool(group.full_name, endpoints, algorithm == "least_outstanding_requests")
 

@@ -10,6 +10,8 @@ import time
 import psutil
 import pytest
 
+from local_region.balancer.balancer import DRAIN_MINIMUM_S
+
 pytestmark = pytest.mark.e2e
 
 
@@ -100,12 +102,29 @@ def test_target_that_hangs_is_taken_out_before_it_is_replaced(region):
     process.suspend()
     # Checks take 2 s to time out, two of them make it unhealthy.
     wait_for(lambda: service.health()["healthy"] == 1)
+    time.sleep(DRAIN_MINIMUM_S)  # until the balancer has read of it
     began = time.monotonic()
     assert [ask(service, "/health")[0] for _ in range(10)] == [200] * 10
     assert time.monotonic() - began < 2
     # It does not hear SIGTERM either: killed after its stopTimeout of 2 s.
     wait_for(lambda: not process.is_running())
     wait_for(lambda: service.is_steady(2))
+
+
+def test_requests_of_a_target_found_unhealthy_are_answered_before_it_is_stopped(region):
+    service = region.service(desired=2, grace_s=0)
+    load = service.load("/slow/9000", rate_rps=20, duration_s=0.2)  # two a target
+    time.sleep(0.5)
+    victim = service.processes()[0]
+    process = psutil.Process(victim["pid"])
+    process.suspend()
+    wait_for(
+        lambda: any(
+            task["taskArn"].endswith(victim["task_id"]) for task in service.tasks("STOPPED")
+        )
+    )
+    process.resume()
+    assert load.finish() == {200: 4}
 
 
 def test_all_targets_unhealthy_means_requests_go_to_them_still(region):
