@@ -19,10 +19,11 @@ import click
 
 from runbook import region
 from runbook.environment import find_project
-from runbook.runs import display, record
+from runbook.runs import record
 from runbook.runs.console import Console, expected_durations
 from runbook.runs.report import took, write_run_page, write_runs_page
 from runbook.runs.runner import RunOutcome, RunRequest, run_notebooks
+from runbook.tables import text_table
 
 NOTEBOOKS = (
     "00_preflight",
@@ -185,14 +186,14 @@ def _tell(outcome: RunOutcome, project: Path, sceptre_dir: Path, console: Consol
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as stream:
                 columns, *rows = csv.reader(stream)
-            click.echo(f"{display.text_table(columns, rows)}\n")
+            click.echo(f"{text_table(columns, rows)}\n")
     difference = _difference(
         project / "sceptre", sceptre_dir, f"config/{_ENVIRONMENT}/scaling.yaml"
     )
     if difference:
         console.say(f"\nWhat it would write to your checkout:\n{difference}")
     rows = [[name, took(seconds)] for name, seconds in outcome.summary["phases"].items()]
-    console.say(f"\n{display.text_table(['phase', 'took'], rows)}\n")
+    console.say(f"\n{text_table(['phase', 'took'], rows)}\n")
     console.say(f"Verdict: {outcome.verdict.replace('_', ' ')}.")
     if outcome.summary["next"]:
         console.say(f"Next: {outcome.summary['next']}")

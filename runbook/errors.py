@@ -111,3 +111,8 @@ class ApprovalMissing(Finding):
 
 class SloMissed(Finding):
     """The service did not keep its promise."""
+
+
+class Stopped(BaseException):
+    """Not an error: a signal asked to stop. Like KeyboardInterrupt, no `except Exception`
+    swallows it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,9 @@ import runbook.cli.deploy
 import runbook.cli.looks
 import runbook.cli.runs
 from runbook import region
-from runbook.cli import main
-from runbook.errors import ApprovalMissing
+from runbook.cli import cli, main
+from runbook.errors import ApprovalMissing, Stopped
 from runbook.runs import record
-from runbook.runs.execute import Stopped
 from runbook.runs.result import Result
 from runbook.stacks.diff import LayerDiff
 from runbook.stacks.review import LayerReview, Review
@@ -151,6 +151,31 @@ def test_run_hands_its_options_on_and_ends_with_the_verdict(
     assert answer.out.strip() == str(run_dir / "index.html")
     assert "Verdict: fail.\nNext: mend it" in answer.err
     assert json.loads(runbook_command("run", "passes", "--json").out)["verdict"] == "fail"
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_a_command_has_the_name_it_is_found_by(name: str) -> None:
+    assert cli.commands[name].name == name
+
+
+def test_the_command_line_lists_its_commands_and_knows_what_was_meant(
+    runbook_command: Callable[..., Answer],
+) -> None:
+    listed = runbook_command("-h").out
+    assert all(f"  {name} " in listed for name in cli.commands)
+    answer = runbook_command("chnage")
+    assert answer.code == 2
+    assert "change" in answer.err
+
+
+@pytest.mark.parametrize("command", ["local", "lab"])
+def test_what_does_not_deploy_does_not_wait_for_sceptre_and_papermill(command: str) -> None:
+    code = (
+        f"from runbook.cli import cli; import sys; cli.commands[{command!r}]; print(*sys.modules)"
+    )
+    modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "runbook.cli.frame" in modules
+    assert not {"sceptre", "papermill", "pandas"} & set(modules)
 
 
 @pytest.mark.parametrize(

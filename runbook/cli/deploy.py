@@ -11,6 +11,7 @@ from runbook import stacks as stacks_package
 from runbook.cli.frame import emit, json_option, say
 from runbook.environment import LAYERS, load_environment
 from runbook.runs import display
+from runbook.tables import text_table
 
 _environment = click.argument("env")
 _layers = click.argument("layers", nargs=-1)
@@ -44,7 +45,7 @@ def status(env: str, as_json: bool) -> None:
     emit(
         {layer: asdict(stack) if stack else None for layer, stack in found.items()},
         as_json,
-        lambda: display.text_table(["layer", "status"], rows),
+        lambda: text_table(["layer", "status"], rows),
     )
 
 
@@ -55,7 +56,7 @@ def status(env: str, as_json: bool) -> None:
 def outputs(env: str, layer: str, as_json: bool) -> None:
     """The outputs of one layer's stack."""
     found = aws.outputs(load_environment(env), layer)
-    emit(found, as_json, lambda: display.text_table(["output", "value"], list(found.items())))
+    emit(found, as_json, lambda: text_table(["output", "value"], list(found.items())))
 
 
 @click.command()
@@ -69,7 +70,7 @@ def thresholds(env: str, as_json: bool) -> None:
     emit(
         [asdict(item) for item in found],
         as_json,
-        lambda: display.text_table(
+        lambda: text_table(
             ["threshold", "value", "unit", "from"],
             [[item.name, item.value, item.unit, item.provenance] for item in found],
         ),

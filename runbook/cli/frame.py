@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from runbook.errors import RunbookError
-from runbook.runs.execute import Stopped
+from runbook.errors import RunbookError, Stopped
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Data as JSON on stdout.")
 env_option = click.option(

@@ -15,8 +15,8 @@ from runbook.ecs import archive, dockerfile, engine, push
 from runbook.ecs import image as packing
 from runbook.environment import load_environment
 from runbook.guard import require_writable
-from runbook.runs import display
 from runbook.stacks.service_image import in_local_region
+from runbook.tables import text_table
 
 _target = click.option(
     "--target",
@@ -62,7 +62,7 @@ def build_image(
         found.save(made.name, saved)
         layers = archive.layers(archive.read_archive(saved, tag))
     rows = [[f"{x.size_bytes / 1e6:.1f}", f"{x.sent_bytes / 1e6:.1f}", x.step] for x in layers]
-    say(display.text_table(["MB", "MB as sent", "layer"], rows))
+    say(text_table(["MB", "MB as sent", "layer"], rows))
     say(f"Base {made.base}. Next: make push ENV=...")
     emit({**asdict(made), "layers": [asdict(x) for x in layers]}, as_json, lambda: made.name)
 

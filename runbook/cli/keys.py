@@ -10,7 +10,7 @@ import click
 from runbook import keys as edge_keys
 from runbook.cli.frame import emit, json_option, say
 from runbook.environment import load_environment
-from runbook.runs import display
+from runbook.tables import text_table
 
 _environment = click.argument("env")
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
@@ -74,7 +74,7 @@ def list_keys(env: str, as_json: bool) -> None:
         [name.partition(":")[2][:12], str(e.get("owner", "")), _date(int(e.get("expires", 0)))]
         for name, e in sorted(entries.items())
     ]
-    emit(entries, as_json, lambda: display.text_table(["id", "owner", "expires"], rows))
+    emit(entries, as_json, lambda: text_table(["id", "owner", "expires"], rows))
 
 
 def _date(expires_s: int) -> str:

@@ -23,7 +23,7 @@ from runbook.cli.lab_options import (
     writable,
 )
 from runbook.errors import InputInvalid
-from runbook.runs import display
+from runbook.tables import text_table
 
 _BASELINES = ("cpu-50-60s", "cpu-70-60s", "cpu-70-20s", "predictive-20s", "static-peak")
 _COLUMNS = (
@@ -311,4 +311,4 @@ def _table(policies: Sequence[dict[str, Any]]) -> str:
                 f"{item['cost_usd']:.2f}",
             ]
         )
-    return display.text_table(list(_COLUMNS), rows)
+    return text_table(list(_COLUMNS), rows)

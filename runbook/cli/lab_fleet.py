@@ -10,7 +10,7 @@ import click
 from runbook.cli.frame import emit, say
 from runbook.cli.lab_options import FILE, fleet_options, measured, policies_of, policies_option
 from runbook.errors import Finding, InputInvalid
-from runbook.runs import display
+from runbook.tables import text_table
 
 
 @click.command("fleet")
@@ -91,7 +91,7 @@ def lab_fleet(
 
 def _table(rows: list[dict[str, Any]]) -> str:
     columns = ["policy", "services", "task-hours", "x oracle", "worst violating %", "USD"]
-    return display.text_table(
+    return text_table(
         columns,
         [
             [

@@ -12,13 +12,13 @@ from runbook.cli.frame import emit, json_option, say
 from runbook.ecs import smoke
 from runbook.endpoint import endpoint
 from runbook.environment import load_environment
-from runbook.runs import display
 from runbook.stacks import drift as drift_module
 from runbook.stacks.delivery import SMOKE_PATH
 from runbook.stacks.differences import differences
 from runbook.stacks.explain import diff_lines
 from runbook.stacks.failures import Failure, Operation
 from runbook.stacks.outputs import every_output
+from runbook.tables import text_table
 
 _environment = click.argument("env")
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be asked; ask nothing.")
@@ -50,7 +50,7 @@ def status(env: str, dry_run: bool, as_json: bool) -> None:
     emit(
         {layer: asdict(stack) if stack else None for layer, stack in found.items()},
         as_json,
-        lambda: display.text_table(["layer", "status", "reason"], rows),
+        lambda: text_table(["layer", "status", "reason"], rows),
     )
 
 
@@ -124,7 +124,7 @@ def drift(env: str, dry_run: bool, as_json: bool) -> None:
             *(f"  {difference}" for difference in resource.differences),
         )
     ]
-    table = display.text_table(["layer", "drifted", "compared", "not comparable"], rows)
+    table = text_table(["layer", "drifted", "compared", "not comparable"], rows)
     emit([item.to_dict() for item in found], as_json, lambda: "\n".join([table, *lines]))
     if drifted:
         say(f"Next: put it back by hand, or deploy what it should be: make change ENV={env} ...")
@@ -183,15 +183,3 @@ def _dry(dry_run: bool, what: str) -> bool:
     if dry_run:
         say(f"Dry run: it would {what}.")
     return dry_run
-
-
-LOOKS = (
-    outputs,
-    status,
-    test,
-    diff,
-    drift,
-    failures,
-    last_create_failure,
-    last_update_failure,
-)

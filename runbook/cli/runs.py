@@ -11,7 +11,7 @@ import click
 from runbook.cli.frame import emit, env_option, json_option, runs_option, say
 from runbook.environment import Environment, find_project, load_environment
 from runbook.errors import InputInvalid, RunbookError
-from runbook.runs import catalogue, display, publish, record
+from runbook.runs import catalogue, publish, record
 from runbook.runs.console import Console, expected_durations
 from runbook.runs.execute import CELL_TIMEOUT_S
 from runbook.runs.report import write_report, write_run_page, write_runs_page
@@ -21,6 +21,7 @@ from runbook.runs.runner import (
     read_parameter_file,
     run_notebooks,
 )
+from runbook.tables import text_table
 
 _parameters = click.option(
     "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A notebook's parameter."
@@ -68,7 +69,7 @@ def list_notebooks(name: str | None, as_json: bool) -> None:
             as_json,
             lambda: (
                 f"{found.title}\n{found.purpose}\n\n"
-                f"{display.text_table(['parameter', 'type', 'default', 'meaning'], rows)}"
+                f"{text_table(['parameter', 'type', 'default', 'meaning'], rows)}"
             ),
         )
         return
@@ -76,7 +77,7 @@ def list_notebooks(name: str | None, as_json: bool) -> None:
     emit(
         [notebook.to_dict() for notebook in every],
         as_json,
-        lambda: display.text_table(["notebook", "purpose"], [[n.name, n.purpose] for n in every]),
+        lambda: text_table(["notebook", "purpose"], [[n.name, n.purpose] for n in every]),
     )
 
 
@@ -243,7 +244,7 @@ def report_publish(
         emit(
             planned.to_dict(),
             as_json,
-            lambda: display.text_table(["state", "bytes", "type", "key"], rows),
+            lambda: text_table(["state", "bytes", "type", "key"], rows),
         )
         return
     publish.send(environment, planned, lambda file: say(f"  {file.key}"))

@@ -25,6 +25,7 @@ from runbook.stacks.launch import LayerOutcome, require_unaltered
 from runbook.stacks.owner import this_process
 from runbook.stacks.release import Release
 from runbook.stacks.review import DIGEST_DIGITS, Review, require_approval
+from runbook.tables import text_table
 
 _environment = click.argument("env")
 _name = click.argument("name")
@@ -276,7 +277,4 @@ def _emit_outcomes(outcomes: Sequence[LayerOutcome], as_json: bool) -> None:
 
 def _outcome_table(outcomes: Sequence[LayerOutcome]) -> str:
     rows: list[list[Any]] = [[o.layer, o.result, o.changes] for o in outcomes]
-    return display.text_table(["layer", "result", "changes"], rows)
-
-
-VERBS = (create, change, approve, delete, unlock)
+    return text_table(["layer", "result", "changes"], rows)

@@ -7,11 +7,11 @@ import dataclasses
 import html
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from runbook.stacks.explain import review_diff
 from runbook.stacks.review import Review
+from runbook.tables import plain, text_table
 
 #: What stands right-aligned, also when it comes as text from a file.
 _NUMBER = re.compile(r"^-?\d[\d.,]*(e-?\d+)?$")
@@ -31,28 +31,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
         f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
-
-
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same as aligned text."""
-    grid = [[str(name) for name in columns], *[[plain(value) for value in row] for row in rows]]
-    widths = [max(len(row[index]) for row in grid) for index in range(len(columns))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in grid
-    ]
-    return "\n".join(lines)
-
-
-def plain(value: Any) -> str:
-    """A value for people: four significant digits, times of day, a dash for nothing."""
-    if value is None or value != value:  # noqa: PLR0124  (NaN and NaT differ from themselves)
-        return "-"
-    if isinstance(value, datetime):
-        return f"{value:%H:%M:%S}"
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
 
 
 def _cell(value: Any) -> str:

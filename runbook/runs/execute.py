@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from jupyter_core.utils import ensure_event_loop
 
-from runbook.errors import NotebookFailed
+from runbook.errors import NotebookFailed, Stopped
 from runbook.runs import kernel
 from runbook.runs.progress import Report, read
 
@@ -29,10 +29,6 @@ _GRACE_S = 20.0
 #: A second request to stop after this many seconds means: no more patience.
 _SAME_REQUEST_S = 1.0
 _LOOK_S = 0.2
-
-
-class Stopped(BaseException):
-    """A signal asked to stop; like KeyboardInterrupt, no `except Exception` swallows it."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from runbook.runs.progress import ProgressFile, Report
 from runbook.runs.result import Artifact, Level, Result
 from runbook.runs.result import Finding as FindingLine
 from runbook.stacks.review import DIGEST_DIGITS, NOTHING, Approvable, Review
+from runbook.tables import plain, text_table
 
 
 class VerdictFailed(Finding):
@@ -121,12 +122,10 @@ class NotebookRun:
             path = self.folder / "tables" / f"{name}.csv"
             path.parent.mkdir(exist_ok=True)
             with path.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerows(
-                    [columns, *[[display.plain(v) for v in r] for r in rows]]
-                )
+                csv.writer(stream).writerows([columns, *[[plain(v) for v in r] for r in rows]])
             self.artifact(path, caption, kind="table", highlight=highlight)
         shell.show(
-            f"{caption}\n{display.text_table(columns, rows)}",
+            f"{caption}\n{text_table(columns, rows)}",
             display.table(columns, rows, caption),
         )
 

@@ -10,9 +10,8 @@ from click.testing import CliRunner
 
 from runbook.cli import cli
 from runbook.cli import runs as commands
-from runbook.errors import AwsCallFailed
+from runbook.errors import AwsCallFailed, Stopped
 from runbook.runs import publish, record
-from runbook.runs.execute import Stopped
 from runbook.runs.publish import Publication
 from runbook.runs.runner import RunOutcome, RunRequest
 

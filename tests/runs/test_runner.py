@@ -218,7 +218,7 @@ def test_a_cell_that_takes_too_long_is_ended_with_its_children(
 
 SIGNALLED = """
 import signal, sys
-from runbook.runs.execute import Stopped
+from runbook.errors import Stopped
 from runbook.runs.runner import RunRequest, run_notebooks
 
 def stop(*_):
