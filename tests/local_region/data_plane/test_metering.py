@@ -82,10 +82,13 @@ def test_response_time_is_the_targets(world):
 
 
 def test_healthy_hosts(world):
-    balancer, group = dimensions(world[1])
+    region, service, began = world
+    # The first whole second in which both were healthy: the load began two seconds after `began`.
+    steady = (region, service, began + dt.timedelta(seconds=3))
+    balancer, group = dimensions(service)
     of = {"LoadBalancer": balancer, "TargetGroup": group}
     for name, expected in (("HealthyHostCount", {2.0}), ("UnHealthyHostCount", {0.0})):
-        assert set(statistics(world, "AWS/ApplicationELB", name, of, "Minimum")) == expected
+        assert set(statistics(steady, "AWS/ApplicationELB", name, of, "Minimum")) == expected
 
 
 def test_utilisation_counts_and_host(world):
