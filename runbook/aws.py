@@ -7,6 +7,7 @@ ordinary AWS chain (profile, role, AWS_ENDPOINT_URL).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +51,16 @@ def _client(service: str, region_name: str, endpoint_url: str | None, told: str 
     return boto3.client(
         service, region_name=region_name, endpoint_url=endpoint_url, config=config, **dummy
     )
+
+
+def pages(call: Any, key: str, **request: Any) -> Iterator[dict[str, Any]]:
+    """Every item of a call that pages by NextToken."""
+    while True:
+        answer = call(**request)
+        yield from answer[key]
+        if not answer.get("NextToken"):
+            return
+        request["NextToken"] = answer["NextToken"]
 
 
 def caller_account(environment: Environment) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from runbook import aws, guard, keys
 from runbook.capacity import hold
+from runbook.cli import keys as commands
 from runbook.ecs import push
 from runbook.ecs.push import Push
 from runbook.environment import Environment
@@ -109,8 +109,6 @@ def test_an_environment_without_an_account_is_not_written_to(
 def test_keys_are_written_to_no_other_account(
     words: list[str], dev: Environment, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The package shows the group `keys` where its module would be.
-    commands = import_module("runbook.cli.keys")
     monkeypatch.setattr(commands, "load_environment", lambda name: dev)
     with pytest.raises(GuardRefused, match=f"not written to account {THEIRS}"):
         commands.keys.main(words, standalone_mode=False)

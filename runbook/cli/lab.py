@@ -203,7 +203,7 @@ class _Scene:
 def _scene(
     *,
     history: str,
-    days: int,
+    days: int | None,
     history_out: Path | None,
     peak_tasks: int | None,
     train_share: float,
@@ -219,19 +219,22 @@ def _scene(
     """
     import numpy as np
 
-    from runbook.lab.source import is_recorded, load_history, usual_peak_tasks
+    from runbook.lab.source import DAYS, is_recorded, load_history, usual_peak_tasks
 
     found = measured(**given)
     service = found.model()
     keep = None
     if is_recorded(history):
         keep = history_out or (beside.with_name(f"{beside.stem}.history.csv") if beside else None)
-    elif history_out is not None:
+    elif history_out is not None or days is not None:
+        what = "--days" if history_out is None else "--history-out"
         raise InputInvalid(
-            "--history-out has nothing to keep", f"{history} is a file", "leave it out"
+            f"{what} is for cloudwatch:ENV", f"{history} is a file, read whole", "leave it out"
         )
     writable(keep)
-    read = load_history(history, timezone=timezone, train_share=train_share, days=days, keep=keep)
+    read = load_history(
+        history, timezone=timezone, train_share=train_share, days=days or DAYS, keep=keep
+    )
     if keep is not None:
         say(f"Wrote {keep}: replay it with --history {keep} --peak-tasks 0")
     wanted = usual_peak_tasks(history) if peak_tasks is None else peak_tasks

@@ -78,9 +78,7 @@ _HISTORY = (
     click.option(
         "--days",
         type=click.IntRange(1, 455),
-        default=14,
-        show_default=True,
-        help="How many days of cloudwatch:ENV.",
+        help="How many days of cloudwatch:ENV.  [default: 14]",
     ),
     click.option("--history-out", type=FILE, help="Where to keep what CloudWatch said, as CSV."),
     click.option(

@@ -19,7 +19,7 @@ from runbook.load import schedule
 from runbook.load.kinds import Accounts
 from runbook.load.kinds_file import KindsFile, read_kinds
 from runbook.load.plan import LoadPlan
-from runbook.load.recording import DriverRun, export_csv, read_results
+from runbook.load.recording import DriverRun, export_csv, read_results, set_aside
 from runbook.load.run import DRIVERS, run_driver
 from runbook.load.schedule import Segment
 from runbook.load.validity import driver_void_reason
@@ -123,6 +123,8 @@ def run_load(
     if out is None:
         raise click.UsageError("give --out, a folder for the results, or --dry-run")
     say("\n".join(_plan_lines(plan)))
+    if earlier := set_aside(out):
+        say(f"The earlier results there are kept in {earlier}.")
     run = run_driver(plan, out, driver=driver, workers=workers)
     say(f"Results: {out}. All requests as CSV: runbook load export {out} --out requests.csv")
     cores = host_cores() if _is_here(plan.url) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +110,20 @@ def read_results(out_dir: Path) -> DriverRun:
         raise InputInvalid(
             f"{path} is no driver run", f"{type(error).__name__}: {error}", "run the load again"
         ) from error
+
+
+def set_aside(out_dir: Path) -> Path | None:
+    """Move what an earlier run left in `out_dir` to a folder in it, `earlier-1` and so on, where
+    it can be read like any run; None when there is nothing."""
+    if not (out_dir / SUMMARY_FILE).is_file():
+        return None
+    number = next(n for n in itertools.count(1) if not (out_dir / f"earlier-{n}").exists())
+    aside = out_dir / f"earlier-{number}"
+    aside.mkdir()
+    for name in (PLAN_FILE, RAW_FILE, HISTOGRAM_FILE, SUMMARY_FILE):
+        if (out_dir / name).exists():
+            (out_dir / name).rename(aside / name)
+    return aside
 
 
 def _encoded(part: RawLoad) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from runbook import aws
+from runbook.aws import pages
 from runbook.environment import Environment
 from runbook.metrics.service import service_identity
 
@@ -35,16 +36,6 @@ class ScalingAlarm:
     def reaction_s(self) -> int:
         """The shortest time for which the metric must be beyond the threshold."""
         return self.period_s * self.evaluation_periods
-
-
-def pages(call: Any, key: str, **request: Any) -> Iterator[dict[str, Any]]:
-    """Every item of a call that pages by NextToken."""
-    while True:
-        answer = call(**request)
-        yield from answer[key]
-        if not answer.get("NextToken"):
-            return
-        request["NextToken"] = answer["NextToken"]
 
 
 def scaling_alarms(autoscaling: Any, cloudwatch: Any, resource_id: str) -> tuple[ScalingAlarm, ...]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runbook.aws import client
+from runbook.aws import client, pages
 from runbook.environment import LAYERS, Environment
 from runbook.errors import AwsCallFailed, StackNotFound
 from runbook.stacks.deployed import describe
@@ -81,10 +81,16 @@ def _detect(cloudformation: Any, layer: str, stack_name: str, waiter: Waiter) ->
             state.get("DetectionStatusReason", "no reason given"),
             "check the rights to read its resources, then try again",
         )
-    drifts = _pages(
-        cloudformation, "describe_stack_resource_drifts", "StackResourceDrifts", stack_name
+    drifts = list(
+        pages(
+            cloudformation.describe_stack_resource_drifts,
+            "StackResourceDrifts",
+            StackName=stack_name,
+        )
     )
-    every = _pages(cloudformation, "list_stack_resources", "StackResourceSummaries", stack_name)
+    every = pages(
+        cloudformation.list_stack_resources, "StackResourceSummaries", StackName=stack_name
+    )
     looked_at = {
         item["LogicalResourceId"]
         for item in drifts
@@ -103,17 +109,6 @@ def _detect(cloudformation: Any, layer: str, stack_name: str, waiter: Waiter) ->
             if item["StackResourceDriftStatus"] in {"MODIFIED", "DELETED"}
         ),
     )
-
-
-def _pages(cloudformation: Any, operation: str, key: str, stack_name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    token: dict[str, str] = {}
-    while True:
-        page = getattr(cloudformation, operation)(StackName=stack_name, **token)
-        found += page[key]
-        if not page.get("NextToken"):
-            return found
-        token = {"NextToken": page["NextToken"]}
 
 
 def _drifted(item: dict[str, Any]) -> Drifted:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from runbook.aws import client
+from runbook.aws import client, pages
 from runbook.environment import Environment
 from runbook.errors import StackFailed
 from runbook.stacks import events
@@ -65,6 +66,7 @@ def delete(
                 continue
             with aws_variables(environment):
                 layer.run_hooks("before_delete")
+                count = _resource_count(cloudformation, name)
                 mark = events.latest_id(cloudformation, name)
                 cloudformation.delete_stack(StackName=name)
                 follow(
@@ -77,5 +79,13 @@ def delete(
                     waiter=patience,
                 )
                 layer.run_hooks("after_delete")
-            outcomes.append(LayerOutcome(layer.name, name, "deleted", 0))
+            outcomes.append(LayerOutcome(layer.name, name, "deleted", count))
     return tuple(outcomes)
+
+
+def _resource_count(cloudformation: Any, stack_name: str) -> int:
+    """How many resources of a stack are there; what an earlier try deleted is still listed."""
+    every = pages(
+        cloudformation.list_stack_resources, "StackResourceSummaries", StackName=stack_name
+    )
+    return sum(item["ResourceStatus"] != "DELETE_COMPLETE" for item in every)

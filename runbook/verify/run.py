@@ -25,7 +25,7 @@ from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
 from runbook.load.run import run_driver
 from runbook.metrics.cloudwatch import service_metrics
-from runbook.metrics.history import pages, read_alarm_history, read_scaling_activities
+from runbook.metrics.history import read_alarm_history, read_scaling_activities
 from runbook.metrics.service import ServiceIdentity, service_identity
 from runbook.verify.plan import VerificationPlan
 from runbook.verify.timeline import FILE_NAME, AlarmTrack, Timeline
@@ -244,7 +244,7 @@ def _tracks(cloudwatch: Any, plan: VerificationPlan, history: pd.DataFrame) -> I
     names = [alarm.name for alarm in plan.alarms]
     now = {
         item["AlarmName"]: item["StateValue"]
-        for item in pages(cloudwatch.describe_alarms, "MetricAlarms", AlarmNames=names)
+        for item in aws.pages(cloudwatch.describe_alarms, "MetricAlarms", AlarmNames=names)
     }
     for alarm in plan.alarms:
         changes = history.loc[history["alarm"] == alarm.name, "from_state"]

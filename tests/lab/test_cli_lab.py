@@ -110,6 +110,12 @@ def test_an_unknown_policy_is_an_error(policy: str):
         )
 
 
+@pytest.mark.parametrize("option", ["--days", "--history-out"])
+def test_what_is_for_cloudwatch_is_refused_beside_a_file(option: str):
+    with pytest.raises(InputInvalid, match=f"{option} is for cloudwatch:ENV"):
+        CliRunner().invoke(cli, ["lab", "replay", *BASE, option, "3"], catch_exceptions=False)
+
+
 def test_nonsense_ends_with_exit_code_2(tmp_path: Path):
     path = tmp_path / "x.csv"
     path.write_text("a,b\n1,2\n")

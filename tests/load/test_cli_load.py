@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from runbook.cli import cli
+from runbook.cli import load as commands
 from runbook.load.measurement import StepStats
 from runbook.load.plan import LoadPlan
-from runbook.load.recording import DriverRun
-
-#: `runbook.cli.load` as an attribute is the group of commands; this is the module.
-COMMANDS = import_module("runbook.cli.load")
+from runbook.load.recording import DriverRun, read_results
 
 
 def _run(*arguments: str):
@@ -56,6 +53,16 @@ def test_load_is_driven_reported_and_exported(serve, fake_target, tmp_path: Path
     assert len(rows.read_text().splitlines()) == 61
 
 
+def test_results_of_an_earlier_run_are_kept(serve, fake_target, tmp_path: Path) -> None:
+    target, out = serve(fake_target()), tmp_path / "out"
+    for count, rate in ((20, "20"), (30, "30"), (40, "40")):
+        done = _run("run", "--url", target.url, "--rate", rate, "--duration", "1",
+                    "--process", "uniform", "--out", str(out))  # fmt: skip
+        assert (f"kept in {out}" in done.stderr) == (count > 20)
+    requests = {f: len(read_results(out / f).raw()) for f in (".", "earlier-1", "earlier-2")}
+    assert requests == {".": 40, "earlier-1": 20, "earlier-2": 30}
+
+
 STEP = StepStats(
     label="a", start_s=0, end_s=10, rate_rps=80, requests=800, offered_rps=80, achieved_rps=80,
     served_rps=80, p50_ms=5, p95_ms=11, p99_ms=15, failures=0, lag_p95_ms=0.2, lag_p99_ms=0.34,
@@ -80,8 +87,8 @@ def driven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             asked.update(options, plan=plan)
             return DriverRun(out, plan, 0.0, False, 8, 250.0, steps)
 
-        monkeypatch.setattr(COMMANDS, "run_driver", drive)
-        monkeypatch.setattr(COMMANDS, "host_cores", lambda: 2)
+        monkeypatch.setattr(commands, "run_driver", drive)
+        monkeypatch.setattr(commands, "host_cores", lambda: 2)
         out = str(tmp_path / "out")
         return _run("run", "--url", url, "--rate", "80", "--out", out, *more), asked
 

@@ -142,6 +142,14 @@ class FakeCloudFormation:
     def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803
         return {"TemplateBody": self.stacks[StackName]["template"]}
 
+    def list_stack_resources(self, StackName: str) -> dict[str, Any]:  # noqa: N803
+        gone = {"LogicalResourceId": "Gone", "ResourceStatus": "DELETE_COMPLETE"}
+        there = [
+            {"LogicalResourceId": item.logical_id, "ResourceStatus": "CREATE_COMPLETE"}
+            for item in self._resources(StackName)
+        ]
+        return {"StackResourceSummaries": [gone, *there]}
+
     def delete_stack(self, StackName: str) -> None:  # noqa: N803
         self.calls.append(f"delete {StackName}")
         self._event(StackName, None, "DELETE_IN_PROGRESS")

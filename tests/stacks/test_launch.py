@@ -341,6 +341,7 @@ def test_throttling_stops_no_step_of_a_deployment_or_a_deletion(
     assert set(flaky.asked) == {
         "create_change_set", "delete_change_set", "delete_stack", "describe_change_set",
         "describe_stack_events", "describe_stacks", "execute_change_set", "get_template",
+        "list_stack_resources",
     }  # fmt: skip
 
 

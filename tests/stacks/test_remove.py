@@ -15,7 +15,7 @@ def test_deletion_goes_backwards_and_skips_what_is_gone(
     environment: Environment, launched: Any, waiter: Waiter
 ) -> None:
     outcomes = delete(environment, waiter=waiter)
-    assert [item.layer for item in outcomes] == ["service", "network"]
+    assert [(item.layer, item.changes) for item in outcomes] == [("service", 2), ("network", 2)]
     assert launched.stacks == {}
     assert delete(environment, waiter=waiter) == ()
 
