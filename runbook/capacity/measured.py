@@ -193,6 +193,16 @@ class LoadTest:
             *self.notes,
         ]
 
+    def warnings(self) -> list[str]:
+        """What stands in the way of a capacity: that most steps are void."""
+        void = sum(not step.valid for step in self.steps)
+        if 2 * void <= len(self.steps):
+            return []
+        return [
+            f"{void} of {len(self.steps)} steps are void: the rest may be too little for a "
+            "capacity; end what else uses this machine, then: runbook run 20_load_test"
+        ]
+
     def save(self, path: Path) -> Path:
         """Write the test as JSON; the raw recordings stay where they are."""
         content: dict[str, Any] = {

@@ -274,6 +274,20 @@ def test_a_step_disturbed_for_long_is_driven_once_more_and_does_not_count(
     assert test.frame()["void_reason"][8] == disturbed.disturbance
 
 
+def test_a_load_test_that_is_mostly_void_warns(rig: SimulatedRig, tmp_path: Path) -> None:
+    test = conduct(rig, ExperimentPlan(task_counts=(1,), load_budget_s=110), tmp_path, run_id="r1")
+    count = len(test.steps)
+    for void in (0, count // 2, count // 2 + 1):
+        steps = tuple(
+            replace(step, void_reason="late" if number < void else None)
+            for number, step in enumerate(test.steps)
+        )
+        warned = replace(test, steps=steps).warnings()
+        assert [text.partition(":")[0] for text in warned] == (
+            [f"{void} of {count} steps are void"] if 2 * void > count else []
+        )
+
+
 def test_what_disturbs_steps_for_long_and_recurs_counts(rig: SimulatedRig, tmp_path: Path) -> None:
     """The two that are disturbed for a second only would be no recurrence by themselves."""
     slow_s = {2: 4.0, 3: 1.0, 4: 4.0, 7: 4.0, 8: 4.0, 9: 1.0}

@@ -142,7 +142,7 @@ class Region:
         return f"{uri}@{image['imageId']['imageDigest']}"
 
     def service(self, *, desired: int = 1, **options: Any) -> Service:
-        """A new service behind a load balancer of its own, up and healthy."""
+        """A new service behind a load balancer of its own, up, healthy and answering."""
         service = Service(self, f"s{next(self._names)}", **options)
         service.create(desired)
         return service
@@ -210,6 +210,8 @@ class Service:
             },
         )  # fmt: skip
         wait_for(lambda: self.is_steady(desired))
+        if desired:
+            wait_for(self.answers)
 
     def update(self, **changes: Any) -> dict[str, Any]:
         answer = self.ecs.update_service(cluster=self.name, service=self.name, **changes)
@@ -253,10 +255,11 @@ class Service:
             return bytes(answer.read())
 
     def answers(self) -> bool:
-        """Whether a request gets through: the balancer hears of a healthy task a moment later."""
+        """Whether a request gets through: the balancer hears of a listener and of a healthy task
+        a moment later."""
         try:
             return bool(self.get("/about"))
-        except urllib.error.HTTPError:
+        except urllib.error.URLError:
             return False
 
     def load(self, path: str, rate_rps: float, duration_s: float) -> Load:

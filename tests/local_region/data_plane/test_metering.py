@@ -14,7 +14,8 @@ pytestmark = pytest.mark.e2e
 def world(region):
     """A service that was asked 300 times for 20 ms and 40 times for an error."""
     service = region.service(desired=2)
-    began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=2)
+    time.sleep(1.1)  # that it answers was asked in an earlier period
+    began = dt.datetime.now(dt.UTC)
     slow = service.load("/slow/20", rate_rps=60, duration_s=5)
     errors = service.load("/status/500", rate_rps=8, duration_s=5)
     assert slow.finish() == {200: 300}
@@ -82,13 +83,10 @@ def test_response_time_is_the_targets(world):
 
 
 def test_healthy_hosts(world):
-    region, service, began = world
-    # The first whole second in which both were healthy: the load began two seconds after `began`.
-    steady = (region, service, began + dt.timedelta(seconds=3))
-    balancer, group = dimensions(service)
+    balancer, group = dimensions(world[1])
     of = {"LoadBalancer": balancer, "TargetGroup": group}
     for name, expected in (("HealthyHostCount", {2.0}), ("UnHealthyHostCount", {0.0})):
-        assert set(statistics(steady, "AWS/ApplicationELB", name, of, "Minimum")) == expected
+        assert set(statistics(world, "AWS/ApplicationELB", name, of, "Minimum")) == expected
 
 
 def test_utilisation_counts_and_host(world):
