@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PERIOD_S = 1
 
 
-def _wait_for(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+def _wait_for(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """The first true answer of `what`."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := what()):
@@ -56,10 +56,13 @@ class Region:
 
         def state() -> dict[str, Any] | None:
             assert self.process.poll() is None, self.log.read_text()
-            path = self.directory / "state.json"
-            return json.loads(path.read_text()) if path.exists() else None
+            # A new region removes the file of one that was killed.
+            with contextlib.suppress(FileNotFoundError):
+                found: dict[str, Any] = json.loads((self.directory / "state.json").read_text())
+                return found
+            return None
 
-        self.state: dict[str, Any] = _wait_for(state, 60)
+        self.state: dict[str, Any] = _wait_for(state)
         return self.state
 
     def client(self, service: str) -> Any:

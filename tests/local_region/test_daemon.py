@@ -74,9 +74,9 @@ def test_a_signal_stops_everything_within_seconds(tmp_path, start_region, number
     family = made.family()
     started_s = time.monotonic()
     assert made.stop(number) == 0
-    assert time.monotonic() - started_s < 8
+    assert time.monotonic() - started_s < 15
     assert not (tmp_path / "state.json").exists()
-    _, alive = psutil.wait_procs(family, timeout=1)
+    _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
 
 
@@ -101,7 +101,8 @@ def test_a_stack_that_waits_does_not_hold_the_region_back(start_region):
     made.wait_for(lambda: made.status()["services"])
     started_s = time.monotonic()
     assert made.stop() == 0
-    assert time.monotonic() - started_s < 8
+    # It would wait for seven minutes.
+    assert time.monotonic() - started_s < 15
 
 
 def test_a_signal_during_the_start_stops_it_too(tmp_path, start_region):
@@ -119,7 +120,7 @@ def test_after_a_kill_the_directory_and_the_port_serve_again(tmp_path, start_reg
     assert made.stop(signal.SIGKILL) == -signal.SIGKILL
     again = start_region(tmp_path, port)
     again.wait_for(lambda: again.ready()["pid"] == again.process.pid)
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []
 
 

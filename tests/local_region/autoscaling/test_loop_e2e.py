@@ -68,7 +68,7 @@ def test_an_alarm_scales_a_service_and_everyone_can_see_why(region, service):
         cloudwatch.put_metric_data(Namespace="Scaled", MetricData=[datum])
         return list(scaling.describe_scaling_activities(**key)["ScalingActivities"])
 
-    [activity] = region.wait_for(activities, 15)
+    [activity] = region.wait_for(activities)
     assert activity["Description"] == "Setting desired count to 3."
     assert activity["Cause"] == (
         f"monitor alarm {out['Alarm']} in state ALARM triggered policy exact"

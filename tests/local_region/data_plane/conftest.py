@@ -14,7 +14,6 @@ import sys
 import tarfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ TINY = Path(__file__).parent / "tiny"
 _MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-def wait_for(what: Callable[[], Any], timeout_s: float = 20.0, every_s: float = 0.05) -> Any:
+def wait_for(what: Callable[[], Any], timeout_s: float = 40.0, every_s: float = 0.05) -> Any:
     """The first true answer of `what`; fails with the last one after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not (answer := what()):
@@ -50,7 +49,7 @@ class Load:
     def __init__(self, address: str, path: str, rate_rps: float, duration_s: float) -> None:
         self._host, _, port = address.partition(":")
         self._port, self._path, self._rate_rps = int(port), path, rate_rps
-        self._duration_s = duration_s
+        self._duration_s, self._ended = duration_s, False
         self.results: list[tuple[float, int | str]] = []
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
@@ -60,11 +59,18 @@ class Load:
         self._thread.join(self._duration_s + 30)
         return Counter(status for _, status in self.results)
 
+    def end(self) -> Counter[int | str]:
+        """Begin no further request, then as `finish`: for a load that lasts as long as a test."""
+        self._ended = True
+        return self.finish()
+
     async def _run(self) -> None:
         start = time.monotonic()
         tasks = []
         for number in range(int(self._rate_rps * self._duration_s)):
             await asyncio.sleep(max(0, start + number / self._rate_rps - time.monotonic()))
+            if self._ended:
+                break
             tasks.append(asyncio.create_task(self._one()))
         await asyncio.gather(*tasks)
 
@@ -259,7 +265,7 @@ class Service:
         a moment later."""
         try:
             return bool(self.get("/about"))
-        except urllib.error.URLError:
+        except OSError:
             return False
 
     def load(self, path: str, rate_rps: float, duration_s: float) -> Load:
@@ -282,7 +288,7 @@ def start_region(directory: Path, **environment: str) -> Region:
             pytest.fail((directory / "region.log").read_text()[-3000:])
         return state.exists()
 
-    wait_for(ready, 30)
+    wait_for(ready, 60)
     return Region(directory, process, json.loads(state.read_text())["endpoint_url"])
 
 

@@ -15,7 +15,7 @@ from local_region.balancer.balancer import DRAIN_MINIMUM_S
 pytestmark = pytest.mark.e2e
 
 
-def wait_for(what, timeout_s=15.0):
+def wait_for(what, timeout_s=40.0):
     deadline = time.monotonic() + timeout_s
     while not (answer := what()):
         assert time.monotonic() < deadline, f"waited {timeout_s} s; last answer: {answer!r}"
@@ -102,11 +102,11 @@ def test_target_that_hangs_is_taken_out_before_it_is_replaced(region):
     process.suspend()
     # Checks take 2 s to time out, two of them make it unhealthy.
     wait_for(lambda: service.health()["healthy"] == 1)
-    time.sleep(DRAIN_MINIMUM_S)  # until the balancer has read of it
-    began = time.monotonic()
+    # Until the balancer has read of it, and well before it is killed: it does not hear SIGTERM
+    # either, and its stopTimeout is 2 s.
+    time.sleep(DRAIN_MINIMUM_S + 0.7)
+    # Who hangs answers nobody.
     assert [ask(service, "/health")[0] for _ in range(10)] == [200] * 10
-    assert time.monotonic() - began < 2
-    # It does not hear SIGTERM either: killed after its stopTimeout of 2 s.
     wait_for(lambda: not process.is_running())
     wait_for(lambda: service.is_steady(2))
 
@@ -144,8 +144,8 @@ def test_all_targets_unhealthy_means_requests_go_to_them_still(region):
 
 def test_answer_broken_by_a_dying_target_is_a_502(region):
     service = region.service(desired=1)
-    load = service.load("/slow/1500", rate_rps=2, duration_s=1)
-    time.sleep(0.8)
+    load = service.load("/slow/9000", rate_rps=20, duration_s=0.1)
+    time.sleep(1.5)  # both have reached it long since, and neither is answered yet
     os.kill(service.processes()[0]["pid"], signal.SIGKILL)
     assert load.finish() == {502: 2}
 
@@ -160,7 +160,7 @@ def test_address_registered_by_hand_gets_requests_too(region):
     wait_for(lambda: answers(guest, 200))
     guest.elb.deregister_targets(TargetGroupArn=guest.target_group, Targets=[target])
     wait_for(lambda: not guest.health())
-    assert ask(guest, "/health")[0] == 503
+    wait_for(lambda: answers(guest, 503))
     assert ask(owner, "/health")[0] == 200
 
 
