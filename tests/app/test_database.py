@@ -110,7 +110,7 @@ def test_ping_gives_up_on_a_server_that_hangs_and_recovers_with_it(postgresql):
             began_s = time.monotonic()
             with pytest.raises(TimeoutError):
                 store.ping(timeout_s=0.2)
-            assert time.monotonic() - began_s < 1
+            assert time.monotonic() - began_s < 3  # long before a statement's own 5 s
         assert _pingers() == 1
     finally:
         for process in backends:

@@ -86,6 +86,17 @@ def _wait_until_ready(process, port):
     pytest.fail("the service did not become ready in 30 s")
 
 
+def _wait_until_refused(port):
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.02)
+    pytest.fail("the service still listens after 20 s")
+
+
 def _get(port, path):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", path)
@@ -124,12 +135,11 @@ def test_a_request_in_flight_is_finished(tmp_path):
         socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
     ):
         connection.sendall(head + body[:10])
-        time.sleep(0.2)
+        time.sleep(1)  # the worker has taken it long since
         process.terminate()
+        _wait_until_refused(port)
         time.sleep(0.3)
         assert process.poll() is None
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
         connection.sendall(body[10:])
         answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 201 ")

@@ -81,11 +81,15 @@ def test_an_alarm_scales_a_service_and_everyone_can_see_why(region, service):
     states = {a["AlarmName"]: a["StateValue"] for kind in ("MetricAlarms", "CompositeAlarms")
               for a in alarms[kind]}  # fmt: skip
     assert states[out["Alarm"]] == states[out["Page"]] == "ALARM"
-    history = cloudwatch.describe_alarm_history(AlarmName=out["Alarm"])["AlarmHistoryItems"]
-    kinds = [(h["HistoryItemType"], h["HistorySummary"][:24]) for h in history]
-    assert ("StateUpdate", "Alarm updated from OK to") in kinds or (
-        "StateUpdate", "Alarm updated from INSUF") in kinds  # fmt: skip
-    assert ("Action", "Successfully executed ac") in kinds
+
+    def kinds() -> list[tuple[str, str]]:
+        history = cloudwatch.describe_alarm_history(AlarmName=out["Alarm"])["AlarmHistoryItems"]
+        return [(h["HistoryItemType"], h["HistorySummary"][:24]) for h in history]
+
+    # The alarm hears of the action a moment after the activity is there.
+    region.wait_for(lambda: ("Action", "Successfully executed ac") in kinds())
+    assert ("StateUpdate", "Alarm updated from OK to") in kinds() or (
+        "StateUpdate", "Alarm updated from INSUF") in kinds()  # fmt: skip
     [policy] = scaling.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
     assert [a["AlarmName"] for a in policy["Alarms"]] == [out["Alarm"]]
 

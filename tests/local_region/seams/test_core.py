@@ -117,7 +117,7 @@ def test_a_connection_closed_by_its_client_is_given_back(restore):
     server = Server(ports.bind(0), app)
     server.start(10)
     try:
-        for _ in range(5):
+        for _ in range(10):
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
             connection.request("GET", "/")
             connection.getresponse().read()
@@ -125,7 +125,8 @@ def test_a_connection_closed_by_its_client_is_given_back(restore):
             threading.Event().wait(0.05)
     finally:
         server.stop(5)
-    assert waiting[-1] <= 2, f"connections pile up: {waiting}"
+    # Each may be seen closed a little late, but not all of them.
+    assert waiting[-1] <= 5, f"connections pile up: {waiting}"
 
 
 def test_a_service_is_routed_by_its_target(restore):

@@ -200,7 +200,7 @@ def test_secrets_reach_the_engine_by_its_environment(tmp_path, spoken):
 def test_a_kill_meets_the_container_and_not_only_its_client(tmp_path, spoken):
     host = FakeHost()
     launcher(tmp_path, host).kill("t1")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not host.killed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert host.killed == ["t1"]
