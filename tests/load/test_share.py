@@ -124,16 +124,16 @@ def test_locusts_workers_drive_the_same_load_and_report(serve, fake_target, tmp_
     assert ticks[-1]["sent"] <= len(raw)
     assert run.cpu_ms_per_1000_requests > 0
     assert run.connections_opened == target.connections
-    assert float(np.median(raw.lag_ms)) < 20
+    assert float(np.median(raw.lag_ms)) < 100
 
 
 @pytest.mark.e2e
 def test_locusts_run_ends_early_and_keeps_what_was_measured(serve, fake_target, tmp_path) -> None:
     target = serve(fake_target())
-    plan = LoadPlan(target.url, schedule.steps([50, 50, 50], 1.0))
+    plan = LoadPlan(target.url, schedule.steps([50] * 30, 1.0))
     run = run_driver(plan, tmp_path, lambda e: e["event"] == "step", driver="locust", workers=1)
     assert run.interrupted
-    assert 50 / 2 < len(run.raw()) < 140
+    assert 50 / 2 < len(run.raw()) < 50 * 20
 
 
 @pytest.mark.e2e

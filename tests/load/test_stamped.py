@@ -91,13 +91,14 @@ def test_a_late_reader_still_tells_when_the_bytes_arrived(listening) -> None:
         # The kernel begins to stamp a moment after it is first asked to.
         for _ in range(3):
             end.sendall(b".")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         client.arrived_s.clear()
+        before_s = time.monotonic()
         end.sendall(b"late")
         sent_s = time.monotonic()
-        time.sleep(0.2)
+        time.sleep(0.5)
         await until(lambda: client.data.endswith(b"late"))
-        assert client.arrived_s[0] == pytest.approx(sent_s, abs=0.05)
+        assert before_s - 0.05 <= client.arrived_s[0] <= sent_s + 0.2
 
     connected(listening, play)
 
