@@ -212,8 +212,8 @@ class Balancer:
         return Pool(group.full_name, endpoints, algorithm == "least_outstanding_requests")
 
     def _finish_draining(self, groups: Mapping[str, TargetGroup]) -> None:
-        """Forget the targets that have drained: 0.3 s told to Envoy and no active request, or
-        the group's deregistration delay."""
+        """Forget the targets that have drained: 0.3 s told to Envoy, heard by it and no active
+        request, or the group's deregistration delay."""
         now = time.monotonic()
         for (arn, address), since in list(self._draining.items()):
             target = self._registry.target(arn, address)
@@ -222,13 +222,13 @@ class Balancer:
                 continue
             if now - since < DRAIN_MINIMUM_S:
                 continue
-            active = self._envoy.active_requests(groups[arn].full_name)
+            undrained = self._envoy.undrained(groups[arn].full_name)
             delay_s = float(
                 self._store.target_group_attributes(arn).get(
                     "deregistration_delay.timeout_seconds", _DEFAULT_DEREGISTRATION_DELAY_S
                 )
             )
-            drained = active is not None and active.get(address, 0) == 0
+            drained = undrained is not None and address not in undrained
             if drained or now - since >= max(delay_s, DRAIN_MINIMUM_S):
                 del self._draining[arn, address]
                 self._registry.forget(arn, address)

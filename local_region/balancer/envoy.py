@@ -22,6 +22,7 @@ from local_region.tasks.process import ProcessEvent, ProcessSpec, TaskHost
 PROCESS_ID = "envoy"
 _RESTART_DELAY_S = 0.5
 _ADMIN_TIMEOUT_S = 2.0
+_DRAINING = "eds_status_draining"
 _log = logging.getLogger("local_region.balancer.envoy")
 
 
@@ -84,10 +85,11 @@ class Envoy:
         answer = self._admin("GET", "/ready")
         return answer is not None and answer.startswith("LIVE")
 
-    def active_requests(self, cluster: str) -> dict[Address, int] | None:
-        """Requests each target of a cluster is working on now; None when Envoy does not say."""
+    def undrained(self, cluster: str) -> set[Address] | None:
+        """Targets of a cluster that work on a request or may still get one; None when Envoy does
+        not say."""
         answer = self._admin("GET", "/clusters")
-        return None if answer is None else parse_active_requests(answer, cluster)
+        return None if answer is None else parse_undrained(answer, cluster)
 
     def reopen_logs(self) -> bool:
         """Have the access log opened again under its name, after it was renamed."""
@@ -145,15 +147,20 @@ class Envoy:
             return "no log"
 
 
-def parse_active_requests(clusters: str, cluster: str) -> dict[Address, int]:
-    """`rq_active` of each host of a cluster, from the admin port's /clusters."""
-    found = {}
+def parse_undrained(clusters: str, cluster: str) -> set[Address]:
+    """The hosts of a cluster with `rq_active`, and those that Envoy does not know to be draining
+    yet: on a busy machine it reads its new list late. From the admin port's /clusters."""
+    found = set()
     for line in clusters.splitlines():
         name, _, rest = line.partition("::")
         parts = rest.split("::")
-        if name == cluster and len(parts) == 3 and parts[1] == "rq_active":
+        if name != cluster or len(parts) != 3:
+            continue
+        active = parts[1] == "rq_active" and parts[2] != "0"
+        chosen = parts[1] == "health_flags" and _DRAINING not in parts[2]
+        if active or chosen:
             host, _, port = parts[0].rpartition(":")
-            found[(host, int(port))] = int(parts[2])
+            found.add((host, int(port)))
     return found
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from local_region.balancer.envoy import ConfigFiles, parse_active_requests
+from local_region.balancer.envoy import ConfigFiles, parse_undrained
 from local_region.balancer.envoy_config import (
     Endpoint,
     Front,
@@ -103,14 +103,18 @@ def test_files_are_written_when_they_change_and_removed_when_unused(tmp_path):
     assert not two.exists()
 
 
-def test_active_requests_of_one_cluster():
+def test_who_has_not_drained_yet_in_one_cluster():
     text = (
         "targetgroup/g/1::default_priority::max_requests::100000\n"
         "targetgroup/g/1::127.0.0.1:20001::rq_active::3\n"
         "targetgroup/g/1::127.0.0.1:20001::rq_total::9\n"
+        "targetgroup/g/1::127.0.0.1:20001::health_flags::/eds_status_draining\n"
         "targetgroup/g/12::127.0.0.1:20003::rq_active::5\n"
         "targetgroup/g/1::127.0.0.1:20002::rq_active::0\n"
+        "targetgroup/g/1::127.0.0.1:20002::health_flags::/eds_status_draining\n"
+        "targetgroup/g/1::127.0.0.1:20004::rq_active::0\n"
+        "targetgroup/g/1::127.0.0.1:20004::health_flags::healthy\n"
     )
-    assert parse_active_requests(text, "targetgroup/g/1") == {
-        ("127.0.0.1", 20001): 3, ("127.0.0.1", 20002): 0,
+    assert parse_undrained(text, "targetgroup/g/1") == {
+        ("127.0.0.1", 20001), ("127.0.0.1", 20004),
     }  # fmt: skip
