@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ class Project:
     """A copy of what a checkout holds, and the commands run in it."""
 
     root: Path
-    port: int
     _variables: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
@@ -50,7 +48,7 @@ class Project:
         return self.root / ".local-region"
 
     def up(self) -> None:
-        answer = self.run("local", "up", "--port", str(self.port))
+        answer = self.run("local", "up", "--port", "0")
         assert answer.returncode == 0, answer.stderr
 
     def state(self) -> dict[str, Any]:
@@ -97,19 +95,13 @@ class Project:
         ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     root = tmp_path / "project"
     root.mkdir()
     for folder in ("sceptre", "app", "notebooks"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    made = Project(root, free_port())
+    made = Project(root)
     try:
         yield made
     finally:

@@ -17,11 +17,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 def test_a_taken_port_names_who_has_it_and_what_to_do(project: Any) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", project.port))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
-        answer = project.run("local", "up", "--port", str(project.port))
+        port = taken.getsockname()[1]
+        answer = project.run("local", "up", "--port", str(port))
     assert answer.returncode == 2
-    assert f"Port {project.port} is taken" in answer.stderr
+    assert f"Port {port} is taken" in answer.stderr
     assert "--port" in answer.stderr
     assert project.processes() == []
 

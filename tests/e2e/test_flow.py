@@ -89,10 +89,11 @@ def test_a_service_scales_out_loses_a_task_and_scales_in(project: Any, tmp_path:
     requests = sum(step.requests for step in run.steps)
     failures = sum(step.failures for step in run.steps)
     assert requests > 0.9 * LOAD_RPS * LOAD_S
-    # Only what the killed task was answering may be lost: at this rate one or two requests.
-    assert failures <= 2, [step.failure_kinds for step in run.steps]
+    # Only what the killed task was answering may be lost, and what went to it until the balancer
+    # knew: ten a second do, so these are one or two requests, on a busy machine a few more.
+    assert failures <= 6, [step.failure_kinds for step in run.steps]
 
-    wait_for(lambda: counts() == (1, 1), timeout_s=110)
+    wait_for(lambda: counts() == (1, 1), timeout_s=140)
     assert_everyone_can_see_why(project, service["ScalableResourceId"])
 
     gone = project.run("run", "99_teardown", "--json")
