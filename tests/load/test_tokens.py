@@ -104,7 +104,7 @@ def test_without_users_nothing_is_ever_due() -> None:
     assert (len(tokens), tokens[0]) == (1, "")
 
 
-@pytest.mark.parametrize(("style", "life_s", "load_s"), [("web", 6.0, 8.0), ("opaque", 2.5, 5.0)])
+@pytest.mark.parametrize(("style", "life_s", "load_s"), [("web", 10.0, 10.5), ("opaque", 4.0, 6.5)])
 def test_a_load_outlasts_its_tokens(
     serve, fake_target, tmp_path, style: str, life_s: float, load_s: float
 ) -> None:
@@ -124,6 +124,7 @@ def test_a_load_outlasts_its_tokens(
         # Each user is refused until the answer and the next look at the tokens.
         assert step.failure_kinds == {"HTTP 401": step.failures}
         assert 0 < step.failures < 0.35 * step.requests
-        assert 401 not in run.raw().status[330:360]
+        # After both renewals and before the next, with a second to spare.
+        assert 401 not in run.raw().status[440:480]
     # The schedule went on meanwhile.
-    assert step.achieved_rps == pytest.approx(80, rel=0.02)
+    assert step.achieved_rps == pytest.approx(80, rel=0.05)
