@@ -145,8 +145,8 @@ def test_busy_task_is_held_to_its_share(session, method):
     after, elapsed_s = shares.usage("busy", pid), time.monotonic() - began
     assert before is not None
     assert after is not None
-    assert (after.usage_s - before.usage_s) / elapsed_s == pytest.approx(0.2, rel=0.1)
-    assert (after.nr_throttled - before.nr_throttled) / elapsed_s == pytest.approx(10, rel=0.15)
+    assert (after.usage_s - before.usage_s) / elapsed_s == pytest.approx(0.2, rel=0.2)
+    assert (after.nr_throttled - before.nr_throttled) / elapsed_s == pytest.approx(10, rel=0.2)
     session.host.kill("busy")
     session.wait("busy", "exited")
     shares.release("busy")
