@@ -76,14 +76,14 @@ def test_a_service_scales_out_loses_a_task_and_scales_in(project: Any, tmp_path:
 
     wait_for(lambda: counts() == (2, 2), timeout_s=65)
     # Running is not yet serving: only a task that the balancer knows can stand in for the other.
-    wait_for(lambda: healthy_targets(project) == 2, timeout_s=20)
+    wait_for(lambda: healthy_targets(project) == 2, timeout_s=40)
     time.sleep(2)
     pids = {task["pid"] for task in status(project)["tasks"]}
     assert len(pids) == 2
     victim = min(pids)
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: victim not in {task["pid"] for task in status(project)["tasks"]}, 10)
-    wait_for(lambda: counts() == (2, 2), timeout_s=20)
+    wait_for(lambda: victim not in {task["pid"] for task in status(project)["tasks"]}, 20)
+    wait_for(lambda: counts() == (2, 2), timeout_s=40)
 
     run = load.finish()
     requests = sum(step.requests for step in run.steps)
