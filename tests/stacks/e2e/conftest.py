@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -106,9 +105,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         ignored = shutil.ignore_patterns("__pycache__", "data")
         shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
     shutil.copy(ROOT / "Dockerfile", root)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     made = Project(root)
     # A rollout is watched for as long as its alarms look back: one period here, not three.
     for name in ("DeploymentAlarmPeriods", "DeploymentAlarmDatapoints"):
@@ -120,7 +116,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patch.setenv("RUNBOOK_LOCAL_REGION_DIR", str(root / ".local-region"))
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        up = made.run("local", "up", "--port", str(port))
+        up = made.run("local", "up", "--port", "0")
         assert up.code == 0, up.err
         yield made
         assert made.run("local", "down").code == 0

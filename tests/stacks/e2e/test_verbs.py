@@ -309,5 +309,6 @@ def test_delete_says_what_goes_and_then_nothing_is_left(project: Any) -> None:
     gone = project.run("delete", "local", "--json")
     assert gone.code == 0, gone.err
     assert {item["result"] for item in json.loads(gone.out)} == {"deleted"}
-    assert time.monotonic() - started < 60
+    # Tasks that nobody asks anything are not drained for the five minutes of the target group.
+    assert time.monotonic() - started < 120
     assert json.loads(project.run("outputs", "local").out) == []
