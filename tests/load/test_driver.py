@@ -36,7 +36,7 @@ def test_every_scheduled_request_leaves_once_and_is_answered(serve, fake_target,
     assert np.all(raw.done_s >= raw.sent_s)
     assert [step.requests for step in run.steps] == np.histogram(intended, [0, 1, 2])[0].tolist()
     for step in run.steps:
-        assert step.achieved_rps == pytest.approx(step.offered_rps, rel=0.1)
+        assert step.achieved_rps == pytest.approx(step.offered_rps, rel=0.05)
         assert step.failures == 0
         assert step.host_busy_cores > 0
     assert not run.interrupted
@@ -53,12 +53,12 @@ def test_a_stall_shows_in_the_percentiles_of_the_requests_it_delayed(
     assert step.p99_ms is not None
     assert step.p95_ms is not None
     assert step.p50_ms is not None
-    assert 910 < step.p99_ms < 2500
-    assert 770 < step.p95_ms < 2500
-    assert step.p50_ms < 500
-    assert step.achieved_rps == pytest.approx(100, rel=0.05)
+    assert 910 < step.p99_ms < 1200
+    assert 770 < step.p95_ms < 1100
+    assert step.p50_ms < 100
+    assert step.achieved_rps == pytest.approx(100, rel=0.02)
     # The requests left on time all the same, as far as the machine let them.
-    assert step.lag_p99_ms < 200
+    assert step.lag_p99_ms < 100
 
 
 def test_the_histogram_holds_every_request_and_its_percentile(serve, fake_target, tmp_path) -> None:

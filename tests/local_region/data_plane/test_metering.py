@@ -84,12 +84,11 @@ def test_response_time_is_the_targets(world):
     name = "TargetResponseTime"
     medians = statistics(world, "AWS/ApplicationELB", name, of, "p50")
     assert len(medians) >= 4
-    # 20 ms, and what a busy machine adds.
     for median in medians[1:-1]:
-        assert 0.020 <= median < 0.100
+        assert 0.020 <= median < 0.030
     counts = statistics(world, "AWS/ApplicationELB", name, of, "SampleCount")
     assert sum(counts) == 340
-    assert min(statistics(world, "AWS/ApplicationELB", name, of, "p1")) < 0.020
+    assert min(statistics(world, "AWS/ApplicationELB", name, of, "p1")) < 0.010
 
 
 def test_healthy_hosts(world):
@@ -138,4 +137,4 @@ def test_busy_task_is_seen_throttled(region):
     seen = (region, service, began)
     assert max(statistics(seen, "LocalRegion", "ThrottledPeriodsPercent", of, "Maximum")) > 60
     # Half a core asked, more wanted: at its reservation.
-    assert 85 < max(statistics(seen, "AWS/ECS", "CPUUtilization", of, "Maximum")) < 130
+    assert 85 < max(statistics(seen, "AWS/ECS", "CPUUtilization", of, "Maximum")) < 112
