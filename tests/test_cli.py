@@ -23,6 +23,7 @@ from runbook.errors import ApprovalMissing, Stopped
 from runbook.runs import record
 from runbook.runs.result import Result
 from runbook.stacks.diff import LayerDiff
+from runbook.stacks.differences import Difference
 from runbook.stacks.review import LayerReview, Review
 
 PROJECT = Path(__file__).parent.parent
@@ -85,6 +86,8 @@ def test_help_names_every_command(runbook_command: Callable[..., Answer]) -> Non
         (["local", "status"], "The local region is not running"),
         (["local", "env"], "runbook local up"),
         (["failures", "local"], "The local region is not running"),
+        (["local", "up", "--port", "99999"], "99999 is not in the range 0<=x<=65535"),
+        (["demo", "--port", "99999"], "99999 is not in the range 0<=x<=65535"),
         (["report", "open"], "No page of any run found"),
         (["stacks", "outputs", "local", "nolayer"], "is not one of"),
     ],
@@ -213,6 +216,27 @@ def test_a_plan_with_changes_is_a_finding(
     assert changed.code == 1
     assert "Digest eeeeeeeeeeeeeeee" in changed.out
     assert runbook_command("stacks", "plan", "local", "--json").code == 0
+
+
+def test_a_layer_that_is_not_deployed_is_a_line_of_the_differences(
+    runbook_command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        "network": Difference("+Resources:\n+ ...", (), (), creates=(15, 30)),
+        "registry": Difference("+Resources:\n+ ...", (), (), creates=(1, 1)),
+    }
+    monkeypatch.setattr(runbook.cli.looks, "differences", lambda *_: found)
+    nothing = runbook_command("diff", "local")
+    assert nothing.code == 1
+    assert nothing.out.splitlines() == [
+        "network: not deployed, 15 to 30 resources would be created",
+        "registry: not deployed, 1 resource would be created",
+    ]
+    assert "Next: make create ENV=local\n" in nothing.err
+    found["network"] = Difference("-a\n+b", (), ())
+    some = runbook_command("diff", "local")
+    assert some.out.splitlines()[:3] == ["--- network", "-a", "+b"]
+    assert "Next: make change ENV=local NAME=..." in some.err
 
 
 def test_a_dry_run_of_asking_asks_nobody(

@@ -20,7 +20,13 @@ def local() -> None:
 
 
 @local.command()
-@click.option("--port", default=region.DEFAULT_PORT, show_default=True, help="Loopback port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=region.DEFAULT_PORT,
+    show_default=True,
+    help="Loopback port.",
+)
 @click.option(
     "--tasks",
     type=click.Choice(["processes", "containers"]),

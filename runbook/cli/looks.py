@@ -15,7 +15,7 @@ from runbook.environment import load_environment
 from runbook.stacks import drift as drift_module
 from runbook.stacks.delivery import SMOKE_PATH
 from runbook.stacks.differences import differences
-from runbook.stacks.explain import diff_lines
+from runbook.stacks.explain import difference_lines
 from runbook.stacks.failures import Failure, Operation
 from runbook.stacks.outputs import every_output
 from runbook.tables import text_table
@@ -92,12 +92,14 @@ def diff(env: str, layers: tuple[str, ...], dry_run: bool, as_json: bool) -> Non
         {layer: asdict(item) for layer, item in found.items()},
         as_json,
         lambda: "\n".join(
-            line for layer, item in found.items() for line in diff_lines(layer, item)
+            line for layer, item in found.items() for line in difference_lines(layer, item)
         ),
     )
     different = [layer for layer, item in found.items() if not item.empty]
     if different:
-        say(f"Different: {', '.join(different)}. Next: make change ENV={env} NAME=...")
+        missing = all(found[layer].creates is not None for layer in different)
+        step = f"make create ENV={env}" if missing else f"make change ENV={env} NAME=..."
+        say(f"Different: {', '.join(different)}. Next: {step}")
         raise click.exceptions.Exit(1)
     say(f"{env} is as configured.")
 

@@ -45,7 +45,9 @@ _hours = click.option(
 
 @click.command()
 @runs_option
-@click.option("--port", type=int, help="The region's loopback port; 4566 or a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="The region's loopback port; 4566 or a free one."
+)
 @_parameters
 def demo(runs_dir: Path | None, port: int | None, parameters: tuple[str, ...]) -> None:
     """The whole flow on a local region of its own: deploy, load, analyse, apply, verify."""

@@ -76,12 +76,17 @@ def load(root: Path, environment: str, name: str) -> NamedChange:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         seal = content.pop("seal")
     except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise InputInvalid(
-            f"No change {name} of {environment} found", f"there are: {known}", again
+            f"No change {name} of {environment} found",
+            f"there are: {known}" if known else f"no change of {environment} is kept yet",
+            again,
         ) from error
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputInvalid(f"{path} cannot be read", str(error), again) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InputInvalid(f"{path} cannot be read", why, again) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputInvalid(f"{path} cannot be read", "it is no kept change", again) from error
     if seal != _seal(content):
         raise ApprovalMissing(
             f"Change {name} of {environment} was altered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runbook.stacks.diff import LayerDiff, ValueChange
+from runbook.stacks.differences import Difference
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.review import Review
 
@@ -20,6 +21,18 @@ def diff_lines(layer: str, diff: LayerDiff) -> Iterator[str]:
     yield from _values("parameter", diff.parameters)
     yield from _values("tag", diff.tags)
     yield from diff.template.splitlines()
+
+
+def difference_lines(layer: str, difference: Difference) -> Iterator[str]:
+    """Everything that differs in one layer; a line alone for one that is not deployed."""
+    if difference.creates is None:
+        yield from diff_lines(layer, difference)
+        return
+    least, most = difference.creates
+    many = (
+        f"{most} resource{'s' * (most != 1)}" if least == most else f"{least} to {most} resources"
+    )
+    yield f"{layer}: not deployed, {many} would be created"
 
 
 def review_diff(review: Review) -> str:

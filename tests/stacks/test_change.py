@@ -88,9 +88,10 @@ def test_an_altered_file_is_refused(
     path.write_text(json.dumps(content))
     with pytest.raises(ApprovalMissing, match="was altered"):
         changes.load(tmp_path, "local", "slower")
-    path.write_text("{}")
-    with pytest.raises(InputInvalid, match="cannot be read"):
-        changes.load(tmp_path, "local", "slower")
+    for text in ("{}", "", "[]"):
+        path.write_text(text)
+        with pytest.raises(InputInvalid, match="cannot be read: it is no kept change"):
+            changes.load(tmp_path, "local", "slower")
 
 
 def test_names_that_do_not_exist_or_cannot(
@@ -99,6 +100,8 @@ def test_names_that_do_not_exist_or_cannot(
     keep(plan_changes(environment, waiter=waiter), tmp_path)
     with pytest.raises(InputInvalid, match=r"No change faster of local.*there are: slower"):
         changes.load(tmp_path, "local", "faster")
+    with pytest.raises(InputInvalid, match="no change of staging is kept yet"):
+        changes.load(tmp_path, "staging", "slower")
     with pytest.raises(InputInvalid, match="cannot name a change"):
         changes.load(tmp_path, "local", "../x")
     (tmp_path / "dev" / "changes").mkdir(parents=True)

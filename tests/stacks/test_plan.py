@@ -151,3 +151,16 @@ def test_a_template_that_is_no_yaml_is_said(handing_on: Environment) -> None:
     (handing_on.sceptre_dir / "templates/network.yaml").write_text("Parameters: {\n")
     with pytest.raises(InputInvalid, match=r"A template cannot be read: .*line 3"):
         plan_changes(handing_on)
+
+
+def test_what_a_missing_stack_would_create_is_counted(
+    environment: Environment, cloudformation: Any, waiter: Waiter
+) -> None:
+    missing = differences(environment)
+    # The network's flow log stands behind a condition.
+    assert {name: item.creates for name, item in missing.items()} == {
+        "network": (1, 2),
+        "service": (2, 2),
+    }
+    apply(environment, plan_changes(environment, waiter=waiter), waiter=waiter)
+    assert [item.creates for item in differences(environment).values()] == [None, None]
