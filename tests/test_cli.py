@@ -17,7 +17,9 @@ from botocore.exceptions import EndpointConnectionError
 import runbook.cli.deploy
 import runbook.cli.looks
 import runbook.cli.runs
+import runbook.cli.verbs
 from runbook import region
+from runbook.capacity.hold import Found
 from runbook.cli import cli, main
 from runbook.errors import ApprovalMissing, Stopped
 from runbook.runs import record
@@ -278,3 +280,36 @@ def test_pages_are_made_from_records(
     assert opened.out.strip() == str(run_dir / "index.html")
     assert "No browser could be started" in opened.err
     assert runbook_command("report", "open", "other").code == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "found", "more", "code", "words", "given_back"),
+    [
+        ((), None, (), 0, "local is not locked.", 0),
+        (("All",), Found("r", 2, {}), (), 0, "Restored 2 tasks and scaling as a killed", 1),
+        ((), Found("r", 2, {}), (), 0, "Restored 2 tasks", 1),
+        (("All",), Found("r", 2, {}), ("--dry-run",), 0, "it would restore 2 tasks", 0),
+        (("All",), None, (), 1, "no load test of this machine did it", 0),
+        (("All",), None, ("--force",), 0, "Restored all scaling.", 1),
+    ],
+)
+def test_unlocking_gives_back_what_a_killed_load_test_suspended(
+    runbook_command: Callable[..., Answer],
+    monkeypatch: pytest.MonkeyPatch,
+    parts: tuple[str, ...],
+    found: Found | None,
+    more: tuple[str, ...],
+    code: int,
+    words: str,
+    given_back: int,
+) -> None:
+    restored: list[object] = []
+    commands = runbook.cli.verbs
+    monkeypatch.setattr(commands, "service_identity", lambda environment: None)
+    monkeypatch.setattr(commands.hold, "suspended", lambda environment, identity: parts)
+    monkeypatch.setattr(commands.hold, "left_by_killed_run", lambda environment, identity: found)
+    monkeypatch.setattr(commands.hold, "give_back", lambda *given: restored.append(given))
+    answer = runbook_command("unlock", "local", *more)
+    assert answer.code == code
+    assert words in answer.err
+    assert len(restored) == given_back

@@ -2,7 +2,8 @@
 
 Scaling is suspended through Application Auto Scaling, the count is set through ECS. What
 was found is written to a record first and put back at the end; if a run is killed between,
-the next one finds the record and restores from that, not from what the dead run left.
+`runbook unlock` or the next load test finds the record and restores from that, not from what the
+dead run left. Meanwhile the environment is locked: nobody deploys into a measurement.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from runbook.errors import AwsCallFailed, InputInvalid
 from runbook.guard import require_writable
 from runbook.metrics.history import DIMENSION, NAMESPACE
 from runbook.metrics.service import ServiceIdentity
+from runbook.stacks import lock
 
 _SUSPENDED = {
     "DynamicScalingInSuspended": True,
@@ -57,7 +59,7 @@ class Found:
             raise InputInvalid(
                 f"{path} cannot be read",
                 f"{type(error).__name__}: {error}",
-                "a load test was killed: check that scaling is not suspended, then remove it",
+                "a load test was killed: remove it, then look: runbook unlock ENV",
             ) from error
         return found if found.resource_id == resource_id else None
 
@@ -97,23 +99,57 @@ def scaling_suspended(
 ) -> Iterator[Held]:
     """Suspend the service's scaling for a `with` block and restore count and scaling after it.
 
-    Raises GuardRefused where the environment does not belong, InputInvalid when the service has
-    no scalable target, AwsCallFailed when AWS refuses.
+    Raises GuardRefused where the environment does not belong, EnvironmentLocked when another run
+    writes, InputInvalid when the service has no scalable target, AwsCallFailed when AWS refuses.
     """
     require_writable(environment)
     path = record or record_path(environment)
-    found = Found.load(path, identity.resource_id) or _look(environment, identity)
-    found.save(path)
-    _suspend(environment, identity, _SUSPENDED)
-    try:
-        yield Held(environment, identity, found)
-    finally:
-        # Scaling is resumed even when the count cannot be set; the record stays then.
+    with lock.held(environment):
+        found = Found.load(path, identity.resource_id) or _look(environment, identity)
+        found.save(path)
+        _suspend(environment, identity, _SUSPENDED)
         try:
-            _set_desired(environment, identity, found.desired)
+            yield Held(environment, identity, found)
         finally:
-            _suspend(environment, identity, found.suspended)
-        path.unlink(missing_ok=True)
+            _restore(environment, identity, found, path)
+
+
+def suspended(environment: Environment, identity: ServiceIdentity) -> tuple[str, ...]:
+    """What of the service's scaling is suspended now, by AWS's names; nothing without scaling."""
+    return tuple(
+        name
+        for target in _targets(environment, identity)
+        for name, is_so in (target.get("SuspendedState") or {}).items()
+        if is_so
+    )
+
+
+def left_by_killed_run(environment: Environment, identity: ServiceIdentity) -> Found | None:
+    """How the service was before a load test of this machine that could not give it back."""
+    return Found.load(record_path(environment), identity.resource_id)
+
+
+def give_back(environment: Environment, identity: ServiceIdentity) -> None:
+    """Restore what a killed load test found; without its record, resume all scaling.
+
+    Raises as `scaling_suspended` does.
+    """
+    require_writable(environment)
+    with lock.held(environment):
+        found = left_by_killed_run(environment, identity)
+        if found is None:
+            _suspend(environment, identity, dict.fromkeys(_SUSPENDED, False))
+        else:
+            _restore(environment, identity, found, record_path(environment))
+
+
+def _restore(environment: Environment, identity: ServiceIdentity, found: Found, path: Path) -> None:
+    # Scaling is resumed even when the count cannot be set; the record stays then.
+    try:
+        _set_desired(environment, identity, found.desired)
+    finally:
+        _suspend(environment, identity, found.suspended)
+    path.unlink(missing_ok=True)
 
 
 def max_tasks(environment: Environment, identity: ServiceIdentity) -> int:
@@ -130,14 +166,20 @@ def _look(environment: Environment, identity: ServiceIdentity) -> Found:
     )
 
 
+def _targets(environment: Environment, identity: ServiceIdentity) -> list[dict[str, Any]]:
+    return list(
+        _call(
+            environment,
+            "describe_scalable_targets",
+            ServiceNamespace=NAMESPACE,
+            ResourceIds=[identity.resource_id],
+            ScalableDimension=DIMENSION,
+        )["ScalableTargets"]
+    )
+
+
 def _target(environment: Environment, identity: ServiceIdentity) -> dict[str, Any]:
-    targets: list[dict[str, Any]] = _call(
-        environment,
-        "describe_scalable_targets",
-        ServiceNamespace=NAMESPACE,
-        ResourceIds=[identity.resource_id],
-        ScalableDimension=DIMENSION,
-    )["ScalableTargets"]
+    targets = _targets(environment, identity)
     if not targets:
         raise InputInvalid(
             "The task count cannot be held",

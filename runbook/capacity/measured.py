@@ -193,14 +193,20 @@ class LoadTest:
             *self.notes,
         ]
 
+    @property
+    def void(self) -> bool:
+        """Whether no step counts: nothing was measured."""
+        return not any(step.valid for step in self.steps)
+
     def warnings(self) -> list[str]:
-        """What stands in the way of a capacity: that most steps are void."""
-        void = sum(not step.valid for step in self.steps)
-        if 2 * void <= len(self.steps):
+        """What stands in the way of a capacity: that most steps are void, or all."""
+        count, void = len(self.steps), sum(not step.valid for step in self.steps)
+        if 2 * void <= count:
             return []
+        what = "nothing was measured" if self.void else "the rest may be too little for a capacity"
         return [
-            f"{void} of {len(self.steps)} steps are void: the rest may be too little for a "
-            "capacity; end what else uses this machine, then: runbook run 20_load_test"
+            f"{void} of {count} steps are void: {what}; end what else uses this machine, "
+            "then: runbook run 20_load_test"
         ]
 
     def save(self, path: Path) -> Path:

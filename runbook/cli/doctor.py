@@ -20,7 +20,9 @@ def doctor(env: str | None, as_json: bool) -> None:
     project = find_project()
     found = [checks.machine(project)]
     if env:
-        found.append(checks.environment(load_environment(env, project), deployed=False))
+        found.append(
+            checks.environment(load_environment(env, project), deployed=False, scales=True)
+        )
     emit([check.to_dict() for check in found], as_json, lambda: checks.tree(found))
     if not all(check.ok for check in found):
         raise click.exceptions.Exit(1)

@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from runbook import stacks
+from runbook.capacity import hold
 from runbook.cli.frame import emit, json_option, runs_option, say
 from runbook.environment import Environment, load_environment
-from runbook.errors import ApprovalMissing
+from runbook.errors import ApprovalMissing, LocalRegionNotRunning, StackNotFound
+from runbook.metrics.service import service_identity
 from runbook.runs import display, record
 from runbook.runs.gate import ActionPlan
 from runbook.stacks import change as changes
@@ -181,28 +183,55 @@ def delete(env: str, layers: tuple[str, ...], approve: str, dry_run: bool, as_js
 @click.option("--force", is_flag=True, help="Also one whose owner lives or cannot be seen.")
 @_dry_run
 def unlock(env: str, force: bool, dry_run: bool) -> None:
-    """Show who has the environment's lock, and remove it if they are dead.
+    """Show who has the environment's lock, remove it if they are dead, and give scaling back.
 
-    Exit code 1 when it stays because its owner may live.
+    A load test suspends scaling; one that was killed leaves it so. Exit code 1 when something
+    stays: the lock because its owner may live, or a suspension that no load test of this
+    machine made. --force removes both.
     """
     environment = load_environment(env)
     found = lock.lock_of(environment)
     owner = found.owner()
     if owner is None:
         say(f"{env} is not locked.")
-        return
-    click.echo(owner.describe())
-    if dry_run:
-        say("Dry run: the lock stays.")
-    elif owner.is_alive is False or force:
-        found.free(owner)
-        say(f"{env} is not locked any more.")
     else:
+        click.echo(owner.describe())
+        if owner.is_alive is not False and not force and not dry_run:
+            raise ApprovalMissing(
+                f"The lock of {env} stays",
+                "its owner may still be writing",
+                f"ask them; if they are dead: runbook unlock {env} --force",
+            )
+        if dry_run:
+            say("Dry run: the lock stays.")
+        else:
+            found.free(owner)
+            say(f"{env} is not locked any more.")
+    _give_scaling_back(environment, force, dry_run)
+
+
+def _give_scaling_back(environment: Environment, force: bool, dry_run: bool) -> None:
+    try:
+        identity = service_identity(environment)
+    except (StackNotFound, LocalRegionNotRunning):
+        return
+    parts = hold.suspended(environment, identity)
+    found = hold.left_by_killed_run(environment, identity)
+    if found is None and not parts:
+        return
+    click.echo(f"scaling is suspended: {', '.join(parts)}" if parts else "scaling is active")
+    if found is None and not force:
         raise ApprovalMissing(
-            f"The lock of {env} stays",
-            "its owner may still be writing",
-            f"ask them; if they are dead: runbook unlock {env} --force",
+            f"The scaling of {environment.name} stays suspended",
+            "no load test of this machine did it; somebody may want it so",
+            f"ask; if nobody does: runbook unlock {environment.name} --force",
         )
+    back = f"{found.desired} tasks and scaling as a killed load test found them" if found else ""
+    if dry_run:
+        say(f"Dry run: it would restore {back or 'all scaling'}.")
+        return
+    hold.give_back(environment, identity)
+    say(f"Restored {back or 'all scaling'}.")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import selectors
 import signal
 import ssl
@@ -77,6 +78,7 @@ class Driver:
         self._next = 0
         self._ahead_s = 0.0
         self._failures = 0
+        self._parent = os.getppid()
         self._zero = 0.0
         self._sent_all = asyncio.Event()
         self.interrupted = False
@@ -222,6 +224,9 @@ class Driver:
         emit("step", step=step, **self.ledger.statistics(step, self.raw()).to_dict())
 
     def _tick(self) -> None:
+        # Killed: nobody waits for the results, and the service shall not be loaded for nothing.
+        if os.getppid() != self._parent:
+            self.stop()
         elapsed_s = time.monotonic() - self._zero
         emit(
             "tick",
@@ -318,7 +323,7 @@ class Driver:
             raise LoadFailed(
                 f"{self.plan.url} cannot be reached",
                 f"no connection to {self._host}:{self._port} within {self.plan.timeout_s:.0f} s",
-                "check that the service has healthy tasks: runbook run 10_deploy",
+                "check that the address is right and healthy tasks are behind it",
             )
 
     async def _drain(self) -> None:

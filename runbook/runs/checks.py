@@ -17,9 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from runbook import region
 from runbook.aws import caller_account
+from runbook.capacity import hold
 from runbook.ecs import service
 from runbook.environment import LAYERS, Environment
 from runbook.errors import RunbookError
+from runbook.metrics.service import service_identity
 from runbook.stacks import ip_sets
 from runbook.stacks.deployed import HEALTHY, status
 
@@ -156,10 +158,11 @@ def _account(environment: Environment) -> Check:
     return Check("account", "NG", f"{found.detail}, but {environment.name} belongs to {wanted}")
 
 
-def environment(environment: Environment, *, deployed: bool) -> Check:
+def environment(environment: Environment, *, deployed: bool, scales: bool = False) -> Check:
     """Endpoint, account and stacks; missing stacks are NG only if it must be `deployed`.
 
-    Then the service must have a healthy task, too.
+    Then the service must have a healthy task, too. With `scales` its scaling, where it is
+    deployed, must not be suspended: a load test that was killed leaves it so.
     """
     where = endpoint(environment)
     if not where.ok:
@@ -167,6 +170,8 @@ def environment(environment: Environment, *, deployed: bool) -> Check:
     found = [where, stacks(environment, needed=deployed)]
     if deployed and found[-1].ok:
         found.append(running_service(environment))
+    if scales and any(c.name == "scaling" and c.detail in HEALTHY for c in found[1].children):
+        found.append(active_scaling(environment))
     return group(f"environment {environment.name}", found)
 
 
@@ -197,6 +202,21 @@ def running_service(environment: Environment) -> Check:
         return found.summary
 
     return _attempt("service", look)
+
+
+def active_scaling(environment: Environment) -> Check:
+    """No part of the service's scaling is suspended."""
+
+    def look() -> str:
+        identity = service_identity(environment)
+        if parts := hold.suspended(environment, identity):
+            raise ValueError(
+                f"{', '.join(parts)}: a load test runs, was killed, or somebody did it; "
+                f"look and give it back: runbook unlock {environment.name}"
+            )
+        return "active"
+
+    return _attempt("active scaling", look)
 
 
 def edge(environment: Environment) -> Check:

@@ -27,6 +27,7 @@ from runbook.load.run import run_driver
 from runbook.metrics.cloudwatch import service_metrics
 from runbook.metrics.history import read_alarm_history, read_scaling_activities
 from runbook.metrics.service import ServiceIdentity, service_identity
+from runbook.stacks import lock
 from runbook.verify.plan import VerificationPlan
 from runbook.verify.timeline import FILE_NAME, AlarmTrack, Timeline
 
@@ -51,16 +52,17 @@ def run_verification(
     Begins with the minimum of tasks and no scale-out alarm on; ends early once the service
     has scaled in. Raises GuardRefused where the environment does not belong, StackNotFound
     before the first deployment, StackFailed when the minimum of tasks does not become healthy,
-    LoadFailed when the driver cannot work.
+    LoadFailed when the driver cannot work, EnvironmentLocked when another run writes.
     """
     require_writable(environment)
     identity = service_identity(environment)
     out_dir.mkdir(parents=True, exist_ok=True)
-    _begin_at_minimum(environment, identity, plan, on_progress)
-    start = math.ceil((time.time() + _LEAD_S) / plan.period_s) * plan.period_s
-    with _watched(environment, identity, plan.period_s) as samples:
-        follower = _Follower(plan, samples, on_progress)
-        run = run_driver(_load_plan(plan, identity, start), out_dir / "raw", follower.see)
+    with lock.held(environment):
+        _begin_at_minimum(environment, identity, plan, on_progress)
+        start = math.ceil((time.time() + _LEAD_S) / plan.period_s) * plan.period_s
+        with _watched(environment, identity, plan.period_s) as samples:
+            follower = _Follower(plan, samples, on_progress)
+            run = run_driver(_load_plan(plan, identity, start), out_dir / "raw", follower.see)
     ended = datetime.now(UTC)
     _wait_for_last_period(environment, plan, on_progress)
     timeline = _timeline(environment, identity, plan, run, ended, samples, run_id)

@@ -277,12 +277,14 @@ def test_a_step_disturbed_for_long_is_driven_once_more_and_does_not_count(
 def test_a_load_test_that_is_mostly_void_warns(rig: SimulatedRig, tmp_path: Path) -> None:
     test = conduct(rig, ExperimentPlan(task_counts=(1,), load_budget_s=110), tmp_path, run_id="r1")
     count = len(test.steps)
-    for void in (0, count // 2, count // 2 + 1):
+    for void in (0, count // 2, count // 2 + 1, count):
         steps = tuple(
             replace(step, void_reason="late" if number < void else None)
             for number, step in enumerate(test.steps)
         )
-        warned = replace(test, steps=steps).warnings()
+        voided = replace(test, steps=steps)
+        assert voided.void == (void == count)
+        warned = voided.warnings()
         assert [text.partition(":")[0] for text in warned] == (
             [f"{void} of {count} steps are void"] if 2 * void > count else []
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,45 @@ def test_after_a_kill_the_next_run_restores_what_the_first_found(
     with hold.scaling_suspended(environment, IDENTITY):
         pass
     assert (fake.desired, fake.suspended) == (2, RUNNING)
+
+
+def test_what_a_killed_run_left_is_seen_and_given_back(
+    fake: FakeAws, environment: Environment
+) -> None:
+    assert hold.suspended(environment, IDENTITY) == ()
+    with hold.scaling_suspended(environment, IDENTITY) as held:
+        held.set_tasks(3, timeout_s=1)
+        record = hold.record_path(environment).read_text()
+        assert set(hold.suspended(environment, IDENTITY)) == set(RUNNING)
+    assert hold.left_by_killed_run(environment, IDENTITY) is None
+    fake.desired, fake.suspended = 3, dict.fromkeys(RUNNING, True)
+    hold.record_path(environment).write_text(record)
+    assert hold.left_by_killed_run(environment, IDENTITY) == hold.Found(
+        IDENTITY.resource_id, 2, RUNNING
+    )
+    hold.give_back(environment, IDENTITY)
+    assert (fake.desired, fake.suspended) == (2, RUNNING)
+    assert hold.left_by_killed_run(environment, IDENTITY) is None
+    # Without a record, as after a kill on another machine, the count stays: scaling sets it.
+    fake.desired, fake.suspended = 3, dict.fromkeys(RUNNING, True)
+    hold.give_back(environment, IDENTITY)
+    assert (fake.desired, fake.suspended) == (3, RUNNING)
+
+
+def test_nobody_else_writes_while_it_is_held(fake: FakeAws, environment: Environment) -> None:
+    with hold.scaling_suspended(environment, IDENTITY):
+        code = (
+            "from pathlib import Path\n"
+            "from runbook.environment import Environment\n"
+            "from runbook.stacks.lock import held\n"
+            f"here = Path({str(environment.project)!r})\n"
+            "with held(Environment('local', 'shop', 'eu-west-1', '', 10, here, here)): pass\n"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+    assert other.returncode == 1
+    assert "EnvironmentLocked: local is locked" in other.stderr
 
 
 def test_scaling_that_an_operator_had_suspended_stays_suspended(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from hdrh.histogram import HdrHistogram
 
@@ -124,7 +125,7 @@ def test_a_service_that_nobody_runs_is_an_error_with_advice(tmp_path) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         plan = LoadPlan(f"http://127.0.0.1:{port}/", schedule.constant(10, 1))
-        with pytest.raises(LoadFailed, match=r"cannot be reached: .*; check that"):
+        with pytest.raises(LoadFailed, match=r"cannot be reached: .*; check the address"):
             run_driver(plan, tmp_path)
 
 
@@ -208,6 +209,32 @@ def test_kinds_classes_and_users_are_told_apart(serve, fake_target, tmp_path) ->
     assert dict(frame["route_class"].value_counts()) == {
         name: row["requests"] for name, row in step.by_class.items()
     }
+
+
+def test_a_driver_whose_parent_was_killed_stops(serve, fake_target, tmp_path: Path) -> None:
+    target = serve(fake_target())
+    plan = LoadPlan(target.url, schedule.constant(20, 120.0)).save(tmp_path / "plan.json")
+    code = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-m", "runbook.load.driver", {str(plan)!r},
+                          {str(tmp_path)!r}], stdout=subprocess.DEVNULL, start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(100)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    driver = psutil.Process(int(parent.stdout.readline()))
+    deadline = time.monotonic() + 30
+    while not target.served:
+        assert time.monotonic() < deadline, "no request came"
+        time.sleep(0.05)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    # Whoever inherits it need not ask for its exit code.
+    while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "it goes on"
+        time.sleep(0.1)
 
 
 def test_users_who_cannot_log_in_stop_the_load(serve, fake_target, tmp_path) -> None:

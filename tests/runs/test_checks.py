@@ -105,6 +105,22 @@ def test_a_service_without_a_healthy_task(environment: Environment, good: dict[s
     assert "Stack not found" in bad(checks.environment(environment, deployed=True))["service"]
 
 
+def test_suspended_scaling_matters_where_it_must_scale(
+    environment: Environment, good: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+    monkeypatch.setattr(checks, "service_identity", lambda environment: None)
+    monkeypatch.setattr(checks.hold, "suspended", lambda environment, identity: tuple(parts))
+    found = checks.environment(environment, deployed=False, scales=True)
+    assert "[OK] active scaling: active" in checks.tree([found])
+    parts.append("DynamicScalingOutSuspended")
+    found = checks.environment(environment, deployed=False, scales=True)
+    assert "runbook unlock local" in bad(found)["active scaling"]
+    assert checks.environment(environment, deployed=True).ok
+    good["stacks"] = {**good["stacks"], "scaling": None}
+    assert checks.environment(environment, deployed=False, scales=True).ok, "nothing scales yet"
+
+
 def test_an_edge_that_is_off_is_no_place_for_a_list(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_numbers_are_parameters(layer: str, templates: Templates) -> None:
 
 # Actions that IAM lets nobody bind to a resource, but for what a condition can still say.
 UNBOUND = {
+    "application-autoscaling:DescribeScalableTargets",
     "application-autoscaling:DescribeScalingActivities",
     "application-autoscaling:DescribeScalingPolicies",
     "cloudwatch:GetMetricData",
