@@ -25,11 +25,13 @@ $(READY): requirements.lock pyproject.toml .ci/python-check
 	@sh .ci/python-check $(PYTHON)
 	@echo "Installing $$(grep -c == requirements.lock) pinned packages into $(VENV) (a minute or two) ..." >&2
 	@$(PYTHON) -m venv --clear $(VENV)
-	@# Byte code is compiled at first import instead: half the installation's time. The service's
-	@# is compiled here, because a task would pay for it out of its quarter of a core.
+	@# Byte code of everything would take half the installation's time. The service's is compiled
+	@# here, because a task would pay for it out of its quarter of a core, and at last what `runbook`
+	@# imports: where PYTHONDONTWRITEBYTECODE is set, every command would pay for it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@cd $(VENV)/lib/python3*/site-packages && ../../../bin/python -m compileall -q -j 0 $(SERVICE_PACKAGES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -W ignore .ci/import_all.py runbook local_region
 	@touch $@
 
 demo: $(READY) ## The whole flow on the local region: deploy, load, analyse, apply, verify

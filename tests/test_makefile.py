@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,29 @@ def test_byte_code_is_kept_whatever_the_environment_says(
     stub.write_text('#!/bin/sh\necho "${PYTHONDONTWRITEBYTECODE-unset}"\n')
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     assert make(project, "status", "ENV=dev").stdout == "unset\n"
+
+
+def test_set_up_compiles_what_the_commands_import(project: Path, tmp_path: Path) -> None:
+    (project / ".venv" / ".ready").unlink()
+    planned = make(project, "--dry-run", "setup").stdout.splitlines()
+    assert ".ci/import_all.py runbook local_region" in planned[-2]
+    assert "--editable" in planned[-3]
+    package = tmp_path / "things" / "deep"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "lacking.py").write_text("import what_no_machine_has\n")
+    (package / "one.py").write_text("import json\n")
+    (package / "__main__.py").write_text("raise SystemExit(3)\n")
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", ROOT / ".ci" / "import_all.py", "things"],
+        env={**variables, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    compiled = {path.name.split(".")[0] for path in (package / "__pycache__").iterdir()}
+    assert compiled == {"__init__", "lacking", "one"}
