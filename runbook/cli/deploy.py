@@ -63,15 +63,19 @@ def outputs(env: str, layer: str, as_json: bool) -> None:
 @_environment
 @json_option
 def thresholds(env: str, as_json: bool) -> None:
-    """The configured scaling thresholds, and where each number comes from."""
+    """What decides how many tasks run, as configured, and where each number comes from."""
     from runbook.thresholds import current_thresholds
+    from runbook.thresholds.beside import current_additions
 
-    found = current_thresholds(load_environment(env))
+    environment = load_environment(env)
+    found, beside = current_thresholds(environment), current_additions(environment)
+    table = text_table(
+        ["threshold", "value", "unit", "from"],
+        [[item.name, item.value, item.unit, item.provenance] for item in found],
+    )
+    lines = [f"{item.name}: {item.words} (from: {item.provenance})" for item in beside]
     emit(
-        [asdict(item) for item in found],
+        [asdict(item) for item in (*found, *beside)],
         as_json,
-        lambda: text_table(
-            ["threshold", "value", "unit", "from"],
-            [[item.name, item.value, item.unit, item.provenance] for item in found],
-        ),
+        lambda: "\n".join([table, *lines]),
     )

@@ -53,7 +53,7 @@ def current_thresholds(source: Environment | Path) -> tuple[CurrentThreshold, ..
     lines = text.split("\n")
     return tuple(
         CurrentThreshold(
-            name, _number(path, name, lines[line]), UNITS[name], _told(lines, line) or UNKNOWN
+            name, _number(path, name, lines[line]), UNITS[name], told_above(lines, line) or UNKNOWN
         )
         for name, line in _places(path, text).items()
     )
@@ -63,11 +63,11 @@ def provenances(path: Path) -> dict[str, str]:
     """What the file says of where a number is from, by name, where it does. Raises InputInvalid."""
     text = read_file(path)
     lines = text.split("\n")
-    told = {name: _told(lines, line) for name, line in _places(path, text).items()}
+    told = {name: told_above(lines, line) for name, line in _places(path, text).items()}
     return {name: found for name, found in told.items() if found}
 
 
-def _told(lines: Sequence[str], line: int) -> str:
+def told_above(lines: Sequence[str], line: int) -> str:
     """The text of the line `# from:` above a line; "" without one."""
     comment = origin_line(lines, line)
     found = ORIGIN.match(lines[comment]) if comment is not None else None

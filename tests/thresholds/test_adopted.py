@@ -19,6 +19,7 @@ from runbook.lab.policy_file import read_policy
 from runbook.lab.service import service_model
 from runbook.thresholds import current_thresholds, scaling_file
 from runbook.thresholds.adopted import adopt
+from runbook.thresholds.beside import current_additions
 
 ROOT = Path(__file__).resolve().parents[2]
 PROPOSAL = """# A proposal of the policy lab.
@@ -263,3 +264,37 @@ def test_the_command_says_what_comes_next(
     assert f"Next: set {data['needs']}, then {data['next']}\n" in dry.stderr
     assert data["remarks"][0].startswith("MaxTasks stays 4, and the lab played up to 300")
     assert "MaxTasks stays 4" in dry.stderr
+
+
+def test_what_is_adopted_is_shown_as_configured(
+    local: Environment, proposal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_PROJECT", str(local.project))
+    assert "cpu_steps" not in CliRunner().invoke(cli, ["thresholds", "local"]).stdout
+    adopt(local, proposal, dry_run=False)
+    shown = CliRunner().invoke(cli, ["thresholds", "local"], catch_exceptions=False).stdout
+    assert shown.splitlines()[-1] == (
+        "cpu_steps: +12 % tasks over CPU 46.5 %, +40 % tasks over CPU 60.5 % (20 s metrics);"
+        " cooldown 40 s (from: policy lab, shop until 2026-11-01)"
+    )
+    asked = CliRunner().invoke(cli, ["thresholds", "local", "--json"], catch_exceptions=False)
+    told = {item["name"]: item for item in json.loads(asked.stdout)}
+    assert told["CpuTarget"]["value"] == 48.5
+    assert told["cpu_steps"]["value"]["steps"] == [[46.5, 12], [60.5, 40]]
+    assert told["cpu_steps"]["words"].startswith("+12 % tasks over CPU 46.5 %")
+
+
+def test_a_forecast_and_a_schedule_are_shown_as_configured(local: Environment, path: Path) -> None:
+    path.write_text(
+        path.read_text()
+        + "\nsceptre_user_data:\n  policy_lab:\n"
+        + "    predictive: {requests_per_target: 2400, buffer_s: 600}\n"
+        + '    schedule: [{at: "07:30", weekdays: [0, 4], min_tasks: 3}]\n'
+    )
+    forecast, schedule = current_additions(path)
+    assert "2400 requests per task and minute" in forecast.words
+    assert schedule.words == "from 07:30 UTC Mon/Fri at least 3 tasks"
+    assert (forecast.name, forecast.provenance) == ("predictive", "not stated")
+    path.write_text(path.read_text().replace("schedule:", "scedule:"))
+    with pytest.raises(InputInvalid, match="did you mean schedule"):
+        current_additions(path)
