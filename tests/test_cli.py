@@ -286,9 +286,9 @@ def test_pages_are_made_from_records(
     ("parts", "found", "more", "code", "words", "given_back"),
     [
         ((), None, (), 0, "local is not locked.", 0),
-        (("All",), Found("r", 2, {}), (), 0, "Restored 2 tasks and scaling as a killed", 1),
-        ((), Found("r", 2, {}), (), 0, "Restored 2 tasks", 1),
-        (("All",), Found("r", 2, {}), ("--dry-run",), 0, "it would restore 2 tasks", 0),
+        (("All",), Found("r", 2, {}), (), 0, "Restored desired count 2 and scaling as a killed", 1),
+        ((), Found("r", 2, {}), (), 0, "Restored desired count 2", 1),
+        (("All",), Found("r", 2, {}), ("--dry-run",), 0, "it would restore desired count 2", 0),
         (("All",), None, (), 1, "no load test of this machine did it", 0),
         (("All",), None, ("--force",), 0, "Restored all scaling.", 1),
     ],

@@ -104,7 +104,7 @@ def scaling_suspended(
     """
     require_writable(environment)
     path = record or record_path(environment)
-    with lock.held(environment):
+    with lock.held(environment, what="load test"):
         found = Found.load(path, identity.resource_id) or _look(environment, identity)
         found.save(path)
         _suspend(environment, identity, _SUSPENDED)

@@ -226,7 +226,11 @@ def _give_scaling_back(environment: Environment, force: bool, dry_run: bool) -> 
             "no load test of this machine did it; somebody may want it so",
             f"ask; if nobody does: runbook unlock {environment.name} --force",
         )
-    back = f"{found.desired} tasks and scaling as a killed load test found them" if found else ""
+    back = (
+        f"desired count {found.desired} and scaling as a killed load test found them"
+        if found
+        else ""
+    )
     if dry_run:
         say(f"Dry run: it would restore {back or 'all scaling'}.")
         return

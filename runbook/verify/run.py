@@ -57,7 +57,7 @@ def run_verification(
     require_writable(environment)
     identity = service_identity(environment)
     out_dir.mkdir(parents=True, exist_ok=True)
-    with lock.held(environment):
+    with lock.held(environment, what="verification"):
         _begin_at_minimum(environment, identity, plan, on_progress)
         start = math.ceil((time.time() + _LEAD_S) / plan.period_s) * plan.period_s
         with _watched(environment, identity, plan.period_s) as samples:
