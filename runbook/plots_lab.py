@@ -39,19 +39,21 @@ def comparison(outcomes: Sequence[Outcome], name: str, budget_pct: float = 0.5) 
         # Room for the budget's line also where every policy stays far below it.
         axes.set_ylim(_LEAST_PCT * 0.7, max(2.0 * budget_pct, axes.get_ylim()[1]))
         axes.axhline(budget_pct, color=SLO_COLOUR, linestyle="--", linewidth=1.3)
+        # Beside the axes: within them it would lie on some policy's range.
         axes.annotate(
-            f"budget {budget_pct:g} %",
+            f"budget\n{budget_pct:g} %",
             xy=(1.0, budget_pct),
             xycoords=("axes fraction", "data"),
-            xytext=(-3, 3),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="right",
+            ha="left",
+            va="center",
             color=SLO_COLOUR,
             fontsize=9,
         )
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("task-hours, times the clairvoyant oracle's")
-        axes.set_ylabel("requests in minutes with p95 over the SLO (%)")
+        axes.set_ylabel("requests in minutes with\np95 over the SLO (%)")
         axes.set_title(_comparison_title(outcomes, name, budget_pct))
         figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
     return figure
