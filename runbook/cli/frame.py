@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from runbook.errors import RunbookError, Stopped
+from runbook.errors import InputInvalid, RunbookError, Stopped
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Data as JSON on stdout.")
 env_option = click.option(
@@ -65,3 +67,31 @@ def emit(data: Any, as_json: bool, as_text: Callable[[], str]) -> None:
         text = as_text()
         if text:
             click.echo(text)
+
+
+def writable(path: Path | None) -> None:
+    """Raise InputInvalid where `path` could not be written, before an hour is spent on it.
+
+    Told by writing a file beside it and removing it: of /proc root's permissions say nothing.
+    """
+    if path is None:
+        return
+    folder = path.resolve().parent
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(path, f"{folder} is no folder that can be written to") from error
+    finally:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+
+
+def unwritable(path: Path, why: str) -> InputInvalid:
+    """What to raise when `path` cannot be written."""
+    return InputInvalid(
+        f"{path} cannot be written", why, "name a file in a folder you may write to"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from runbook.cli.frame import emit, say
+from runbook.cli.frame import emit, say, unwritable, writable
 from runbook.cli.lab_adopt import lab_adopt
 from runbook.cli.lab_fleet import lab_fleet
 from runbook.cli.lab_options import (
@@ -20,7 +20,6 @@ from runbook.cli.lab_options import (
     measured,
     policies_of,
     policies_option,
-    writable,
 )
 from runbook.errors import InputInvalid
 from runbook.tables import text_table
@@ -86,12 +85,16 @@ def lab_compare(policies: tuple[str, ...], plot: Path | None, **given: Any) -> N
     drawable(plot)
     scene = _scene(beside=plot, **given)
     data, outcomes = _play(scene, policies or NAMES, "all", True)
+    # Before the picture: that it cannot be drawn must not cost the figures.
+    emit(data, as_json, lambda: _table(data["policies"]))
     if plot is not None:
         from runbook import plots, plots_lab
 
-        plots.save(plots_lab.comparison(outcomes, scene.history.name), plot)
+        try:
+            plots.save(plots_lab.comparison(outcomes, scene.history.name), plot)
+        except OSError as error:
+            raise unwritable(plot, error.strerror or str(error)) from error
         say(f"Wrote {plot}")
-    emit(data, as_json, lambda: _table(data["policies"]))
 
 
 @lab.command("tune")

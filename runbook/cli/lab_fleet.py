@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from runbook.cli.frame import emit, say
-from runbook.cli.lab_options import FILE, fleet_options, measured, policies_of, policies_option
+from runbook.cli.lab_options import fleet_options, measured, policies_of, policies_option
 from runbook.errors import Finding, InputInvalid
 from runbook.tables import text_table
 
 
 @click.command("fleet")
-@click.argument("histories", nargs=-1, required=True, type=FILE)
+@click.argument(
+    "histories",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @policies_option
 @click.option(
     "--scheduler",
@@ -49,6 +55,13 @@ def lab_fleet(
     from runbook.lab.builtin import builtin
     from runbook.lab.fleet import Job, cluster, play_fleet, totals
 
+    twice = [path for path, many in Counter(map(Path.resolve, histories)).items() if many > 1]
+    if twice:
+        raise InputInvalid(
+            f"{', '.join(path.name for path in twice)} cannot be played twice",
+            "each history is a service of the fleet",
+            "name each file once",
+        )
     found = measured(**given)
     service = found.model()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runbook.cli.frame import json_option, say
+from runbook.cli.frame import json_option, say, writable
 from runbook.errors import InputInvalid, RunbookError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -24,6 +23,7 @@ policies_option = click.option(
     "policies",
     multiple=True,
     metavar="NAME_OR_FILE",
+    callback=lambda _context, _option, names: tuple(dict.fromkeys(names)),
     help="A built-in policy or a scaling.yaml; several are played on the same arrivals.",
 )
 _SERVICE = (
@@ -230,18 +230,3 @@ def drawable(path: Path | None) -> None:
             "name a .png",
         )
     writable(path)
-
-
-def writable(path: Path | None) -> None:
-    """Raise InputInvalid where `path` could not be written, before an hour is spent on it."""
-    if path is None:
-        return
-    folder = path.resolve().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputInvalid(
-            f"{path} cannot be written",
-            f"{folder} is no folder that can be written to",
-            "name a file in a folder you may write to",
-        )

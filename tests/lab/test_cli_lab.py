@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from runbook.cli import cli
+from runbook.cli.frame import writable
 from runbook.errors import InputInvalid
 from runbook.lab.proposal import write_proposal
 from runbook.lab.rows import Rows
@@ -96,6 +97,23 @@ def test_compare_draws(tmp_path: Path):
     assert plot.stat().st_size > 10_000
 
 
+def test_a_policy_named_twice_is_shown_once():
+    data = run("replay", *BASE, *(2 * ["--policy", "static-peak"]), "--json")
+    assert [item["name"] for item in data["policies"]] == ["static-peak"]
+
+
+def test_the_figures_are_told_though_the_plot_cannot_be_written(tmp_path: Path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("runbook.plots.save", full)
+    arguments = ["lab", "compare", *BASE, "--policy", "static-peak", "--plot", f"{tmp_path}/x.png"]
+    result = CliRunner().invoke(cli, arguments)
+    assert isinstance(result.exception, InputInvalid)
+    assert "x.png cannot be written: No space left on device" in str(result.exception)
+    assert "static-peak" in result.stdout
+
+
 def test_a_plot_of_an_unknown_format_is_refused_before_anything_is_played(tmp_path: Path):
     arguments = ["lab", "compare", *BASE, "--plot", str(tmp_path / "x.txt")]
     with pytest.raises(InputInvalid, match=r"its ending '.txt' is none of .png"):
@@ -161,6 +179,14 @@ def test_where_nothing_can_be_written_is_told_before_the_search(tmp_path, monkey
     out = tmp_path / "file" / "scaling.yaml"
     with pytest.raises(InputInvalid, match="no folder that can be written to"):
         CliRunner().invoke(cli, ["lab", "tune", *BASE, "--out", str(out)], catch_exceptions=False)
+
+
+def test_looking_whether_a_file_can_be_written_leaves_nothing_behind(tmp_path: Path):
+    writable(tmp_path / "new" / "newer" / "x.png")
+    assert list(tmp_path.iterdir()) == []
+    # Not even root can make a file there, though its permissions would allow it.
+    with pytest.raises(InputInvalid, match="/proc is no folder that can be written to"):
+        writable(Path("/proc/x.png"))
 
 
 def test_times_memory_and_their_origins_are_in_the_answer():

@@ -85,6 +85,22 @@ def test_the_command_names_what_it_could_not_play(client: Any, histories: list[P
     assert data["fleet"][0]["name"] == "cpu-70-60s"
 
 
+def test_a_history_that_is_missing_or_named_twice_is_told_before_a_cluster_starts(
+    histories: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a cluster started")
+
+    monkeypatch.setattr("runbook.lab.fleet.cluster", never)
+    first, given = histories[0], ["lab", "fleet", "--curve", str(CURVE)]
+    again = first.parent / "." / ".." / first.parent.name / first.name
+    with pytest.raises(InputInvalid, match=r"service0.csv cannot be played twice"):
+        CliRunner().invoke(cli, [*given, str(first), str(again)], catch_exceptions=False)
+    missing = CliRunner().invoke(cli, [*given, str(first), "missing.csv"], catch_exceptions=False)
+    assert missing.exit_code == 2
+    assert "'missing.csv' does not exist" in missing.stderr
+
+
 def test_whatever_is_wrong_with_one_history_the_others_are_played(
     histories: list[Path], curve: CapacityCurve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
