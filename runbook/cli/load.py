@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from runbook.capacity.rig import host_cores
-from runbook.cli.frame import emit, json_option, say
+from runbook.cli.frame import emit, json_option, say, unwritable, writable
+from runbook.cli.load_options import refuse_ignored, weights_of
 from runbook.endpoint import endpoint
 from runbook.environment import load_environment
 from runbook.errors import InputInvalid
@@ -19,7 +20,14 @@ from runbook.load import schedule
 from runbook.load.kinds import Accounts
 from runbook.load.kinds_file import KindsFile, read_kinds
 from runbook.load.plan import LoadPlan
-from runbook.load.recording import DriverRun, export_csv, read_results, set_aside
+from runbook.load.recording import (
+    SUMMARY_FILE,
+    DriverRun,
+    export_csv,
+    put_back,
+    read_results,
+    set_aside,
+)
 from runbook.load.run import DRIVERS, run_driver
 from runbook.load.schedule import Segment
 from runbook.load.validity import driver_void_reason
@@ -76,7 +84,9 @@ def load() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Results folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, send nothing.")
 @json_option
+@click.pass_context
 def run_load(
+    context: click.Context,
     env: str | None,
     url: str | None,
     path: str,
@@ -105,8 +115,9 @@ def run_load(
     busy. Results go to the folder --out: driver.json, histograms.json (HDR, microseconds) and
     the raw requests.
     """
+    refuse_ignored(context, rates, url)
     segments = _segments(rates, ramp_to, replay, rate_scale, time_scale, duration)
-    found = read_kinds(kinds_file, _weights(weights)) if kinds_file else KindsFile(())
+    found = read_kinds(kinds_file, weights_of(weights)) if kinds_file else KindsFile(())
     for line in found.left_out:
         say(f"Left out: {line}.")
     plan = LoadPlan(
@@ -123,9 +134,7 @@ def run_load(
     if out is None:
         raise click.UsageError("give --out, a folder for the results, or --dry-run")
     say("\n".join(_plan_lines(plan)))
-    if earlier := set_aside(out):
-        say(f"The earlier results there are kept in {earlier}.")
-    run = run_driver(plan, out, driver=driver, workers=workers)
+    run = _drive(plan, out, driver, workers)
     say(f"Results: {out}. All requests as CSV: runbook load export {out} --out requests.csv")
     cores = host_cores() if _is_here(plan.url) else None
     void = [driver_void_reason(step, slo_ms=slo_ms, host_cores=cores) for step in run.steps]
@@ -140,11 +149,19 @@ def run_load(
 @click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
 def export(folder: Path, out: Path, dry_run: bool) -> None:
     """Write every request of a driver run as CSV, one row each."""
+    if not out.name.lower().endswith((".csv", ".csv.gz")):
+        raise InputInvalid(
+            f"{out} cannot be written", "it is CSV that is written", "name a .csv or a .csv.gz"
+        )
     run = read_results(folder)
     if dry_run:
         say(f"Would write {len(run.raw())} rows to {out}.")
     else:
-        say(f"{export_csv(run, out)} rows in {out}.")
+        writable(out)
+        try:
+            say(f"{export_csv(run, out)} rows in {out}.")
+        except OSError as error:
+            raise unwritable(out, error.strerror or str(error)) from error
 
 
 def _segments(
@@ -164,17 +181,18 @@ def _segments(
     return schedule.steps(rates, duration)
 
 
-def _weights(given: Sequence[str]) -> dict[str, float]:
-    weights = {}
-    for item in given:
-        name, _, number = item.rpartition("=")
-        try:
-            weights[name] = float(number)
-        except ValueError as error:
-            raise InputInvalid(
-                f"--weight {item} cannot be used", "it is no NAME=NUMBER", "write e.g. list=3"
-            ) from error
-    return weights
+def _drive(plan: LoadPlan, out: Path, driver: str, workers: int) -> DriverRun:
+    """Run the driver; what an earlier run left in `out` moves aside for its results only."""
+    writable(out / SUMMARY_FILE)
+    earlier = set_aside(out)
+    if earlier:
+        say(f"The earlier results there are kept in {earlier}.")
+    try:
+        return run_driver(plan, out, driver=driver, workers=workers)
+    finally:
+        if earlier and not (out / SUMMARY_FILE).is_file():
+            put_back(earlier)
+            say(f"No new results: the earlier ones are back in {out}.")
 
 
 def _address(env: str | None, url: str | None, path: str, origin_only: bool) -> str:
@@ -253,6 +271,9 @@ def _result_lines(run: DriverRun, void: Sequence[str | None]) -> list[str]:
         if len(step.by_class) > 1:
             rows |= step.by_class
         notes = [f"  void: {reason}"] if reason else []
+        if step.failure_kinds:
+            told = ", ".join(f"{many} x {what}" for what, many in step.failure_kinds.items())
+            notes.append(f"  failed: {told}")
         for name, row in rows.items():
             line = (
                 f"{step.label:<22}{name:<12}{row['requests']:>9}{row['failures']:>8}"

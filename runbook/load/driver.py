@@ -323,7 +323,7 @@ class Driver:
             raise LoadFailed(
                 f"{self.plan.url} cannot be reached",
                 f"no connection to {self._host}:{self._port} within {self.plan.timeout_s:.0f} s",
-                "check that the address is right and healthy tasks are behind it",
+                "check the address, and that healthy tasks are behind it",
             )
 
     async def _drain(self) -> None:

@@ -120,10 +120,21 @@ def set_aside(out_dir: Path) -> Path | None:
     number = next(n for n in itertools.count(1) if not (out_dir / f"earlier-{n}").exists())
     aside = out_dir / f"earlier-{number}"
     aside.mkdir()
-    for name in (PLAN_FILE, RAW_FILE, HISTOGRAM_FILE, SUMMARY_FILE):
-        if (out_dir / name).exists():
-            (out_dir / name).rename(aside / name)
+    _move(out_dir, aside)
     return aside
+
+
+def put_back(aside: Path) -> None:
+    """Undo `set_aside`: a run that brought no results leaves the earlier ones where they were."""
+    _move(aside, aside.parent)
+    aside.rmdir()
+
+
+def _move(source: Path, target: Path) -> None:
+    # The summary last: with it the rest is there too.
+    for name in (PLAN_FILE, RAW_FILE, HISTOGRAM_FILE, SUMMARY_FILE):
+        if (source / name).exists():
+            (source / name).replace(target / name)
 
 
 def _encoded(part: RawLoad) -> str:

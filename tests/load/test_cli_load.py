@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from runbook.cli import cli
 from runbook.cli import load as commands
+from runbook.errors import InputInvalid, LoadFailed
 from runbook.load.measurement import StepStats
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun, read_results
@@ -45,12 +46,15 @@ def test_load_is_driven_reported_and_exported(serve, fake_target, tmp_path: Path
     # Failed requests are a finding.
     assert done.exit_code == 1
     assert "weak: p95: 60 requests, 200 needed" in done.stdout
+    assert "  failed: 6 x HTTP 503" in done.stdout
     assert len(target.served) == 60
     rows = tmp_path / "rows.csv"
     assert _run("export", str(out), "--out", str(rows), "--dry-run").exit_code == 0
     assert not rows.exists()
     assert _run("export", str(out), "--out", str(rows)).exit_code == 0
     assert len(rows.read_text().splitlines()) == 61
+    with pytest.raises(InputInvalid, match="is no folder that can be written to"):
+        _raised(_run("export", str(out), "--out", str(rows / "x.csv")))
 
 
 def test_results_of_an_earlier_run_are_kept(serve, fake_target, tmp_path: Path) -> None:
@@ -149,3 +153,79 @@ def test_what_cannot_be_driven_is_refused() -> None:
     assert _run("run", "--url", "http://h", "--dry-run").exit_code == 2
     assert _run("run", "--url", "http://h", "--rate", "5").exit_code == 2
     assert _run("run", "--url", "http://h", "--rate", "5", "--workers", "0").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--rate", "5", "--rate", "9", "--ramp-to", "20"),
+            "--ramp-to cannot be used with 2 rates",
+        ),
+        (("--replay", "h.csv", "--rate", "5"), "--rate cannot be used with --replay"),
+        (("--replay", "h.csv", "--ramp-to", "5"), "--ramp-to cannot be used with --replay"),
+        (("--replay", "h.csv", "--duration", "5"), "--duration cannot be used with --replay"),
+        (("--rate", "5", "--rate-scale", "2"), "--rate-scale cannot be used: .* --replay"),
+        (("--rate", "5", "--time-scale", "2"), "--time-scale cannot be used: .* --replay"),
+        (("--rate", "5", "--weight", "a=2"), "--weight cannot be used: .* --kinds"),
+        (("--rate", "5", "--users", "2"), "--users cannot be used: .* --kinds"),
+        (("--rate", "5", "--kinds", "MIX", "--path", "/a"), "--path cannot be used with --kinds"),
+        (("--rate", "5", "--path", "/a"), "--path cannot be used with --url"),
+        (
+            ("--rate", "5", "--kinds", "MIX", "--weight", "c=2"),
+            "c cannot be weighted: mix.py gives a",
+        ),
+        (("--rate", "5", "--kinds", "MIX", "--weight", "a"), "--weight a cannot be used: it is no"),
+        (
+            ("--rate", "5", "--kinds", "MIX", "--weight", "=2"),
+            "--weight =2 cannot be used: it is no",
+        ),
+        (("--rate", "5", "--kinds", "MIX", "--weight", "2"), "--weight 2 cannot be used: it is no"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    mix = tmp_path / "mix.py"
+    mix.write_text("KINDS = [dict(name='a', path='/a')]")
+    given = [str(mix) if option == "MIX" else option for option in options]
+    out = tmp_path / "out"
+    with pytest.raises(InputInvalid, match=words):
+        _raised(_run("run", "--url", "http://h", "--out", str(out), *given))
+    assert not out.exists()
+
+
+def test_a_run_without_results_leaves_the_earlier_ones_in_place(
+    serve, fake_target, tmp_path: Path
+) -> None:
+    target, out = serve(fake_target()), tmp_path / "out"
+    run = ("run", "--rate", "20", "--duration", "1", "--process", "uniform", "--out", str(out))
+    _run(*run, "--url", target.url)
+    earlier = read_results(out)
+    failed = _run(*run, "--url", "http://127.0.0.1:1/")
+    assert f"the earlier ones are back in {out}" in failed.stderr
+    with pytest.raises(LoadFailed, match=r"cannot be reached: .*; check the address"):
+        _raised(failed)
+    assert read_results(out) == earlier
+    assert len(earlier.raw()) == 20
+    assert not (out / "earlier-1").exists()
+
+
+def test_results_that_could_not_be_written_are_not_measured(driven, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    done, asked = driven(STEP, more=("--out", str(tmp_path / "out" / "deeper")))
+    with pytest.raises(InputInvalid, match="is no folder that can be written to"):
+        _raised(done)
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.gz", "x.csv.zip", "x"])
+def test_only_csv_is_exported(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputInvalid, match=r"name a .csv or a .csv.gz"):
+        _raised(_run("export", str(tmp_path), "--out", str(tmp_path / name)))
+
+
+def _raised(result: Result) -> None:
+    """Raise what the command did."""
+    assert result.exception is not None, result.output
+    raise result.exception

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.catalogue import seed_product
 from runbook.errors import InputInvalid
 from runbook.load.kinds import Accounts, RequestKind, choose
 from runbook.load.kinds_file import read_kinds
@@ -103,6 +105,16 @@ def test_kinds_are_drawn_by_weight_and_the_same_for_the_same_seed() -> None:
 def test_a_kind_that_cannot_be_is_refused(wrong) -> None:
     with pytest.raises(InputInvalid, match="request kind 'a' cannot be used"):
         RequestKind(**{"name": "a", "path": "/a", **wrong})
+
+
+def test_the_example_in_the_documentation_orders_what_is_in_the_catalogue(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "measuring.md"
+    example = re.search(r"```python\n(# mix.py\n.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert example is not None
+    mix = tmp_path / "mix.py"
+    mix.write_text(example[1])
+    orders = [kind for kind in read_kinds(mix).kinds if kind.path == "/orders"]
+    assert [json.loads(kind.body)["productId"] for kind in orders] == [seed_product(0, "").id]
 
 
 def test_openapi_reads_are_sent_and_writes_only_with_a_weight(tmp_path: Path) -> None:
