@@ -15,6 +15,7 @@ from runbook.capacity.measured import MeasuredStep
 from runbook.capacity.plan import ExperimentPlan
 from runbook.capacity.rig import Rig
 from runbook.capacity.sample import OUTSIDE_SLO, Sample, take_sample
+from runbook.load.connection import FAILURE_NAMES, UNFINISHED
 from runbook.load.measurement import RawLoad, StepStats
 from runbook.load.plan import LoadPlan
 from runbook.load.recording import DriverRun
@@ -255,7 +256,10 @@ class Watch:
         rate_rps, requests = self.segments[event["step"]].mean_rps, event["requests"]
         p95_ms = slo_p95_ms(event)
         if self._too_many(event["failures"], requests):
-            self._end(rate_rps, f"{event['failures']} of {requests} requests failed", harm=True)
+            # Whoever waits when a step ends counts here, and may be answered yet.
+            waited = event.get("failure_kinds", {}).get(FAILURE_NAMES[UNFINISHED], 0)
+            what = "failed or had no answer at the step's end" if waited else "failed"
+            self._end(rate_rps, f"{event['failures']} of {requests} requests {what}", harm=True)
         elif p95_ms is None:
             if requests:
                 self._end(rate_rps, f"none of {requests} requests was answered", harm=True)

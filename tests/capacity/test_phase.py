@@ -73,6 +73,14 @@ def test_a_step_in_which_all_failed_has_no_response_time_and_stops() -> None:
     assert not _watch().see(_step(1, 4.0, failures=20))
 
 
+def test_requests_without_an_answer_at_a_steps_end_are_not_called_failed() -> None:
+    watch = _watch()
+    kinds = {"HTTP 503": 5, "unfinished at the end": 27}
+    assert watch.see(_step(1, 4.0, failures=32) | {"failure_kinds": kinds})
+    why = "32 of 1000 requests failed or had no answer at the step's end"
+    assert watch.stop == Stop(RATE, why, harm=True)
+
+
 def test_silence_stops_however_low_the_rate() -> None:
     watch = _watch(2.0)
     assert not watch.see(_tick(2.5, 21, outstanding=0))
