@@ -25,6 +25,8 @@ A message reads `{what happened}: {why}; {what to do next}`.
 
 from __future__ import annotations
 
+from json import JSONDecodeError
+
 
 class RunbookError(Exception):
     """An error with a sentence for the person who meets it. Ends a command with exit code 2."""
@@ -37,6 +39,21 @@ class RunbookError(Exception):
 
     def __reduce__(self) -> tuple[type[RunbookError], tuple[str, str, str]]:
         return type(self), (self.what, self.why, self.next_step)
+
+
+def plainly(error: Exception) -> str:
+    """Why a file cannot be used, in other words than Python's own where those say little."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    if isinstance(error, JSONDecodeError):
+        return f"it is no JSON: line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, AttributeError | IndexError | TypeError):
+        return "it is not built like one"
+    return str(error).strip()
 
 
 class EnvironmentNotFound(RunbookError):

@@ -1,7 +1,10 @@
 """The error tree: every error is drawn, and reads as one sentence with a next step."""
 
 import inspect
+import json
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,21 @@ def test_exit_codes_tell_a_finding_from_an_error(cls: type[errors.RunbookError],
 def test_errors_cross_process_borders() -> None:
     error = errors.SloMissed("a", "b", "c")
     assert str(pickle.loads(pickle.dumps(error))) == "a: b; c"
+
+
+@pytest.mark.parametrize(
+    ("fails", "why"),
+    [
+        (lambda: Path("/nowhere").read_text(), "no such file or directory"),
+        (lambda: Path("/").read_text(), "is a directory"),
+        (lambda: json.loads(""), "it is no JSON: line 1, column 1"),
+        (b"\xff".decode, "it is no text in UTF-8"),
+        (lambda: {}["points"], "it has no 'points'"),
+        ([].append, "it is not built like one"),
+        (lambda: int("x"), "invalid literal for int() with base 10: 'x'"),
+    ],
+)
+def test_why_a_file_cannot_be_used_is_told_plainly(fails: Callable[[], object], why: str) -> None:
+    with pytest.raises((OSError, ValueError, KeyError, TypeError)) as told:
+        fails()
+    assert errors.plainly(told.value) == why

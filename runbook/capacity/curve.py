@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from runbook.capacity.scalability import Efficiency, Scalability
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 
 SCHEMA_VERSION = 1
 FILE_NAME = "capacity.json"
@@ -238,11 +238,10 @@ class CapacityCurve:
             content["model"] = _model(content.get("model"))
             content["scalability"] = _law(content.get("scalability"))
             return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputInvalid(
                 f"{path} is no capacity curve",
-                "there is no such file" if isinstance(error, FileNotFoundError) else why,
+                "there is no such file" if isinstance(error, FileNotFoundError) else plainly(error),
                 "make one: runbook run 20_load_test 30_analyse",
             ) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 from runbook.load.kinds import RouteClass
 from runbook.load.measurement import RawLoad, StepStats
 
@@ -248,7 +248,7 @@ class LoadTest:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputInvalid(
                 f"{path} is no load test",
-                f"{type(error).__name__}: {error}",
+                plainly(error),
                 "run one: runbook run 20_load_test",
             ) from error
 

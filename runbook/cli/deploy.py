@@ -75,7 +75,7 @@ def thresholds(env: str, as_json: bool) -> None:
     )
     lines = [f"{item.name}: {item.words} (from: {item.provenance})" for item in beside]
     emit(
-        [asdict(item) for item in (*found, *beside)],
+        [*(asdict(item) for item in found), *(asdict(item) for item in beside)],
         as_json,
         lambda: "\n".join([table, *lines]),
     )

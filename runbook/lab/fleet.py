@@ -44,14 +44,16 @@ class Job:
     memory_gb: float | None = None
 
 
-def play_one(name: str, content: bytes, job: Job) -> dict[str, Any]:
+def play_one(name: str, content: bytes, job: Job, where: str = "") -> dict[str, Any]:
     """What the policies of `job` do on one history: `history` and `policies`, or its `error`.
 
-    `content` is the CSV, so that a worker needs no disk of the client's.
+    `content` is the CSV, so that a worker needs no disk of the client's; an error tells of the
+    file as `where`, its path there (`name` unless given).
     """
+    path = Path(name)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
+            path = Path(folder) / path.name
             path.write_bytes(content)
             read = read_history(path, timezone=job.timezone, train_share=job.train_share)
         service = service_model(job.curve, timing=job.timing, memory_gb=job.memory_gb)
@@ -67,7 +69,7 @@ def play_one(name: str, content: bytes, job: Job) -> dict[str, Any]:
         ]
         outcomes = replay(policies, history, service, seeds=job.seeds, threads=1)
     except RunbookError as error:
-        return {"name": name, "error": str(error)}
+        return {"name": name, "error": str(error).replace(str(path), where or name)}
     except Exception as error:
         # One history must not end the others' replay, whatever is wrong with it.
         return {"name": name, "error": f"{type(error).__name__}: {error}"}
@@ -123,9 +125,8 @@ def play_fleet(
 
     def submitted() -> Iterator[Any]:
         for number, path in waiting:
-            yield client.submit(
-                play_one, names[number], _content(path), job, key=f"lab-{number}", pure=False
-            )
+            given = (names[number], _content(path), job, str(path))
+            yield client.submit(play_one, *given, key=f"lab-{number}", pure=False)
 
     queue = submitted()
     threads = max(1, sum(client.nthreads().values()))

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from runbook.environment import load_environment
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 from runbook.lab.additions import KEY, policy_lab, read_additions
 from runbook.lab.builtin import cpu_tracking, p95_step, requests_tracking
 from runbook.lab.policy import Policy, Stepped, Tracked
@@ -47,7 +47,7 @@ def read_yaml(path: Path, what_to_do: str) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Opaque)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = str(error).splitlines()[0]
+        why = plainly(error).splitlines()[0]
         raise InputInvalid(f"{path} cannot be read", why, what_to_do) from error
 
 

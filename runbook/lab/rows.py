@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 from runbook.lab.stamps import in_utc, parse_stamps, refuse_mixed
 
 COLUMNS = ("timestamp", "requests")
@@ -67,7 +67,7 @@ def read_rows(path: Path, timezone: str) -> Rows:
     except FileNotFoundError as error:
         raise InputInvalid(f"{path} cannot be read", "there is no such file", TOLD_AS) from error
     except (OSError, ValueError, csv.Error) as error:
-        raise InputInvalid(f"{path} cannot be read", str(error).strip(), TOLD_AS) from error
+        raise InputInvalid(f"{path} cannot be read", plainly(error), TOLD_AS) from error
     many = line - _FIRST_LINE
     if clock is None or many < _FEWEST_ROWS:
         raise InputInvalid(f"{path} is too short", f"{many} rows", f"give {_FEWEST_ROWS} or more")

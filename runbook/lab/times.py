@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 from runbook.lab.service import Timing
 
 BENCHMARK = "assumed: AWS's own benchmark, aws/containers-roadmap#2113"
@@ -113,7 +113,7 @@ def read_counts(run: Path) -> Counts:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputInvalid(
             f"{path} is no record of a verification",
-            f"{type(error).__name__}: {error}",
+            plainly(error),
             "name a run's folder, one with 60_verify",
         ) from error
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from runbook.aws import client
 from runbook.environment import Environment
-from runbook.errors import ApprovalMissing, InputInvalid
+from runbook.errors import ApprovalMissing, InputInvalid, plainly
 from runbook.stacks.deployed import describe, fingerprint, template_body
 from runbook.stacks.diff import diff
 from runbook.stacks.planned import load_planned
@@ -83,8 +83,7 @@ def load(root: Path, environment: str, name: str) -> NamedChange:
             again,
         ) from error
     except OSError as error:
-        why = error.strerror or str(error)
-        raise InputInvalid(f"{path} cannot be read", why, again) from error
+        raise InputInvalid(f"{path} cannot be read", plainly(error), again) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputInvalid(f"{path} cannot be read", "it is no kept change", again) from error
     if seal != _seal(content):

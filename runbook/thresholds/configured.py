@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from runbook.environment import Environment
-from runbook.errors import InputInvalid
+from runbook.errors import InputInvalid, plainly
 from runbook.stacks.edit import ORIGIN, origin_line, tell_origin
 from runbook.thresholds.recommendation import UNITS, Recommendation
 
@@ -103,7 +103,7 @@ def read_file(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputInvalid(
-            f"{path} cannot be read", str(error), "choose an environment with a scaling stack"
+            f"{path} cannot be read", plainly(error), "choose an environment with a scaling stack"
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from runbook.capacity.curve import CapacityCurve, CountCurve
-from runbook.errors import InputInvalid, MeasurementVoid
+from runbook.errors import InputInvalid, MeasurementVoid, plainly
 from runbook.thresholds.bounds import Constraints
 from runbook.thresholds.worst import worst_bound
 
@@ -121,7 +121,7 @@ class Recommendation:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputInvalid(
                 f"{path} is no recommendation",
-                f"{type(error).__name__}: {error}",
+                plainly(error),
                 "make one: runbook run 30_analyse",
             ) from error
 

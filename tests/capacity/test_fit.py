@@ -141,6 +141,12 @@ def test_curve_and_load_test_survive_their_files(
     (tmp_path / "capacity.json").write_text('{"schema_version": 99}')
     with pytest.raises(InputInvalid, match="is no capacity curve"):
         CapacityCurve.load(tmp_path / "capacity.json")
+    for text, why in (("", "it is no JSON: line 1, column 1"), ("[]", "it is not built like one")):
+        (tmp_path / "capacity.json").write_text(text)
+        with pytest.raises(InputInvalid, match=f"is no capacity curve: {why};"):
+            CapacityCurve.load(tmp_path / "capacity.json")
+    with pytest.raises(InputInvalid, match="is no capacity curve: is a directory;"):
+        CapacityCurve.load(tmp_path)
 
 
 def test_an_interval_that_reaches_zero_recommends_nothing(

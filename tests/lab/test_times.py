@@ -65,6 +65,11 @@ def test_a_run_without_a_scale_out_tells_no_times(tmp_path: Path) -> None:
         times(run=record(tmp_path, rises=False))
     with pytest.raises(InputInvalid, match="no record of a verification"):
         times(run=tmp_path / "nowhere")
+    kept = tmp_path / "list" / "60_verify" / "verification.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("[]")
+    with pytest.raises(InputInvalid, match=r"verification: it is not built like one;"):
+        times(run=tmp_path / "list")
 
 
 def test_slower_tasks_violate_more(curve: CapacityCurve, service: ServiceModel) -> None:
