@@ -183,7 +183,8 @@ def sweep(
 ) -> list[dict[str, dict[str, Any]]]:
     """How each policy fares with each unknown at another value; see `unknowns.variations`.
 
-    For each policy {"unknown=value": {"over_oracle", "violating_requests_pct"}}.
+    For each policy {"unknown=value": {"over_oracle", "violating_requests_pct"}}, and the same for
+    "as assumed", which is played with the same arrivals.
     """
     varied = variations(service)
     grid = [(policy, item) for policy in policies for item in varied]
@@ -201,7 +202,7 @@ def sweep(
         rows = {}
         for offset, item in enumerate(varied):
             total = played[index * len(varied) + offset].account.sum(axis=(0, 1))
-            rows[f"{item.name}={item.value}"] = {
+            rows[item.label] = {
                 "over_oracle": float(total[3] / max(total[4], 1e-9)),
                 "violating_requests_pct": float(100.0 * total[1] / max(total[0], 1e-12)),
             }

@@ -24,6 +24,11 @@ class Variation:
     service: ServiceModel
     fast_low_periods: int | None = None
 
+    @property
+    def label(self) -> str:
+        """What tells it apart in tables: `name=value`."""
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
     def of(self, policy: Policy) -> Policy:
         """The policy with its alarms as they are in this variation."""
         many = self.fast_low_periods
@@ -39,7 +44,10 @@ class Variation:
 
 
 def variations(service: ServiceModel) -> list[Variation]:
-    """Each unknown that a replay feels, at the ends of its range, one at a time."""
+    """Each unknown that a replay feels, at the ends of its range, one at a time.
+
+    First none of them, which the others are to be held against.
+    """
     choices: tuple[tuple[str, Any], ...] = (
         ("scale_out_base", "desired"),
         ("scale_in_base", "desired"),
@@ -59,6 +67,7 @@ def variations(service: ServiceModel) -> list[Variation]:
         ("ready_s", 60.0),
     )
     return [
+        Variation("as assumed", None, DEFAULT, service),
         *(Variation(name, value, Semantics(**{name: value}), service) for name, value in choices),
         *(
             Variation(name, value, DEFAULT, service.with_timing(**{name: value}))

@@ -93,7 +93,9 @@ def test_what_the_project_configures_is_a_policy():
 def test_compare_draws(tmp_path: Path):
     plot = tmp_path / "compare.png"
     data = run("compare", *BASE, "--policy", "cpu-60-20s", "--plot", str(plot), "--json")
-    assert data["policies"][0]["unknowns"]
+    unknowns = data["policies"][0]["unknowns"]
+    assert unknowns["publish_20_s=0.0"] != unknowns["as assumed"]
+    assert unknowns["publish_60_s=60.0"] == unknowns["as assumed"], "a policy of 20 s metrics"
     assert plot.stat().st_size > 10_000
 
 
