@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,12 @@ def lab_fleet(
     from runbook.lab.builtin import builtin
     from runbook.lab.fleet import Job, cluster, play_fleet, totals
 
-    twice = [path for path, many in Counter(map(Path.resolve, histories)).items() if many > 1]
+    # A link is another name on purpose; the same name spelt differently is not.
+    names = Counter(map(os.path.abspath, histories))
+    twice = [Path(name).name for name, many in names.items() if many > 1]
     if twice:
         raise InputInvalid(
-            f"{', '.join(path.name for path in twice)} cannot be played twice",
+            f"{', '.join(twice)} cannot be played twice",
             "each history is a service of the fleet",
             "name each file once",
         )

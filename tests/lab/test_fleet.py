@@ -96,6 +96,10 @@ def test_a_history_that_is_missing_or_named_twice_is_told_before_a_cluster_start
     again = first.parent / "." / ".." / first.parent.name / first.name
     with pytest.raises(InputInvalid, match=r"service0.csv cannot be played twice"):
         CliRunner().invoke(cli, [*given, str(first), str(again)], catch_exceptions=False)
+    link = first.with_name("link.csv")
+    link.symlink_to(first)
+    with pytest.raises(AssertionError, match="a cluster started"):
+        CliRunner().invoke(cli, [*given, str(first), str(link)], catch_exceptions=False)
     missing = CliRunner().invoke(cli, [*given, str(first), "missing.csv"], catch_exceptions=False)
     assert missing.exit_code == 2
     assert "'missing.csv' does not exist" in missing.stderr
