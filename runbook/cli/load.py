@@ -12,7 +12,7 @@ import click
 
 from runbook.capacity.rig import host_cores
 from runbook.cli.frame import emit, json_option, say, unwritable, writable
-from runbook.cli.load_options import refuse_ignored, weights_of
+from runbook.cli.load_options import full_url, refuse_ignored, weights_of
 from runbook.endpoint import endpoint
 from runbook.environment import load_environment
 from runbook.errors import InputInvalid
@@ -42,7 +42,9 @@ def load() -> None:
 
 @load.command("run")
 @click.option("--env", "env", help="Load this environment's service.")
-@click.option("--url", help="Load this address instead; with --kinds only its origin counts.")
+@click.option(
+    "--url", help="Load this address instead, with --path if it has none; of --kinds the origin."
+)
 @click.option("--path", default="/products", show_default=True, help="What to GET.")
 @click.option("--kinds", "kinds_file", type=_FILE, help="Request kinds: Python or OpenAPI file.")
 @click.option("--weight", "weights", multiple=True, metavar="NAME=W", help="Weight of a kind.")
@@ -116,6 +118,7 @@ def run_load(
     the raw requests.
     """
     refuse_ignored(context, rates, url)
+    url = full_url(context, url, path) if url else None
     segments = _segments(rates, ramp_to, replay, rate_scale, time_scale, duration)
     found = read_kinds(kinds_file, weights_of(weights)) if kinds_file else KindsFile(())
     for line in found.left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -41,9 +42,9 @@ def refuse_ignored(context: click.Context, rates: Sequence[float], url: str | No
     for option, (other, why) in _BESIDE.items():
         if option in given and other in given:
             raise InputInvalid(f"{option} cannot be used with {other}", why, "leave one out")
-    if "--path" in given and url is not None:
+    if "--path" in given and url is not None and not _is_origin(url):
         raise InputInvalid(
-            "--path cannot be used with --url", "the address has its own path", f"write it in {url}"
+            f"--path cannot be used with {url}", "the address has its own path", "leave one out"
         )
     if "--ramp-to" in given and len(rates) > 1:
         raise InputInvalid(
@@ -51,6 +52,16 @@ def refuse_ignored(context: click.Context, rates: Sequence[float], url: str | No
             "a ramp begins at one",
             "give --rate once",
         )
+
+
+def full_url(context: click.Context, url: str, path: str) -> str:
+    """The address to ask: `url`, and where that names no path a given --path."""
+    given = context.get_parameter_source("path") is not ParameterSource.DEFAULT
+    return url.rstrip("/") + path if given and _is_origin(url) else url
+
+
+def _is_origin(url: str) -> bool:
+    return urlsplit(url).path in ("", "/")
 
 
 def weights_of(given: Sequence[str]) -> dict[str, float]:

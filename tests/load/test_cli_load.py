@@ -156,6 +156,21 @@ def test_what_cannot_be_driven_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (("--url", "http://h"), "http://h"),
+        (("--url", "http://h/b"), "http://h/b"),
+        (("--url", "http://h/", "--path", "/a"), "http://h/a"),
+    ],
+)
+def test_an_address_without_a_path_takes_the_path_that_is_given(
+    options: tuple[str, ...], asked: str
+) -> None:
+    done = _run("run", *options, "--rate", "5", "--dry-run", "--json")
+    assert json.loads(done.stdout)["url"] == asked
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (
@@ -170,7 +185,7 @@ def test_what_cannot_be_driven_is_refused() -> None:
         (("--rate", "5", "--weight", "a=2"), "--weight cannot be used: .* --kinds"),
         (("--rate", "5", "--users", "2"), "--users cannot be used: .* --kinds"),
         (("--rate", "5", "--kinds", "MIX", "--path", "/a"), "--path cannot be used with --kinds"),
-        (("--rate", "5", "--path", "/a"), "--path cannot be used with --url"),
+        (("--rate", "5", "--path", "/a", "--url", "http://h/b"), "--path cannot be used with http"),
         (
             ("--rate", "5", "--kinds", "MIX", "--weight", "c=2"),
             "c cannot be weighted: mix.py gives a",
