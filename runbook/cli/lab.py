@@ -276,7 +276,7 @@ def _play(
     if history.seconds < 3600:
         raise InputInvalid(
             f"{scene.history.name} cannot be replayed",
-            f"its {window} window is {history.seconds} s long",
+            f"{'it' if window == 'all' else f'its {window} window'} is {history.seconds} s long",
             "give an hour or more",
         )
     for policy in chosen:
