@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.scenario, pytest.mark.timeout(420)]
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -208,7 +208,7 @@ def test_each_failure_ends_with_a_verdict_and_a_sentence(
 def test_a_cell_that_takes_too_long_is_ended_with_its_children(
     project: Path, tmp_path: Path
 ) -> None:
-    request = RunRequest(["never_ends"], "local", {"marks": str(tmp_path)}, cell_timeout_s=15)
+    request = RunRequest(["never_ends"], "local", {"marks": str(tmp_path)}, cell_timeout_s=10)
     outcome = run_notebooks(request)
     assert outcome.verdict == "error"
     result = record.read_json(outcome.run_dir / "never_ends" / "result.json")
