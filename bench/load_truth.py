@@ -128,6 +128,7 @@ def _clock(out: Path, rate_rps: float, seconds: float, process: Process) -> None
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         Server.stall_after_s = float(sys.argv[3]) if len(sys.argv) > 3 else None
-        asyncio.SelectorEventLoop(Spinning()).run_until_complete(_serve(Path(sys.argv[2])))
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(Spinning())) as runner:
+            runner.run(_serve(Path(sys.argv[2])))
     else:
         _clock(Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), sys.argv[5])  # type: ignore[arg-type]
