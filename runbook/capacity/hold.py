@@ -94,16 +94,14 @@ def record_path(environment: Environment) -> Path:
 
 
 @contextmanager
-def scaling_suspended(
-    environment: Environment, identity: ServiceIdentity, record: Path | None = None
-) -> Iterator[Held]:
+def scaling_suspended(environment: Environment, identity: ServiceIdentity) -> Iterator[Held]:
     """Suspend the service's scaling for a `with` block and restore count and scaling after it.
 
     Raises GuardRefused where the environment does not belong, EnvironmentLocked when another run
     writes, InputInvalid when the service has no scalable target, AwsCallFailed when AWS refuses.
     """
     require_writable(environment)
-    path = record or record_path(environment)
+    path = record_path(environment)
     with lock.held(environment, what="load test"):
         found = Found.load(path, identity.resource_id) or _look(environment, identity)
         found.save(path)
