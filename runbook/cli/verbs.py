@@ -180,7 +180,7 @@ def delete(env: str, layers: tuple[str, ...], approve: str, dry_run: bool, as_js
 
 @click.command()
 @_environment
-@click.option("--force", is_flag=True, help="Also one whose owner lives or cannot be seen.")
+@click.option("--force", is_flag=True, help="Whoever owns or suspended it.")
 @_dry_run
 def unlock(env: str, force: bool, dry_run: bool) -> None:
     """Show who has the environment's lock, remove it if they are dead, and give scaling back.
