@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from runbook.aws import client
+from runbook.aws import client, pages
 from runbook.environment import LAYERS, Environment
 from runbook.stacks.layers import OutputLookup
 from runbook.stacks.waiting import waiter_for
@@ -89,6 +89,13 @@ def settled(cloudformation: Any, stack_name: str, waiter: Waiter) -> Deployed | 
         if found is None or not found.busy:
             break
     return found
+
+
+def listed_resources(cloudformation: Any, stack_name: str) -> list[dict[str, Any]]:
+    """CloudFormation's summary of every resource; what an earlier try deleted is still listed."""
+    return list(
+        pages(cloudformation.list_stack_resources, "StackResourceSummaries", StackName=stack_name)
+    )
 
 
 def template_body(cloudformation: Any, stack_name: str) -> str:

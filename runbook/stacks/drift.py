@@ -9,7 +9,7 @@ from typing import Any
 from runbook.aws import client, pages
 from runbook.environment import LAYERS, Environment
 from runbook.errors import AwsCallFailed, StackNotFound
-from runbook.stacks.deployed import describe
+from runbook.stacks.deployed import describe, listed_resources
 from runbook.stacks.waiting import waiter_for
 from runbook.waiting import Patient, Waiter
 
@@ -88,9 +88,7 @@ def _detect(cloudformation: Any, layer: str, stack_name: str, waiter: Waiter) ->
             StackName=stack_name,
         )
     )
-    every = pages(
-        cloudformation.list_stack_resources, "StackResourceSummaries", StackName=stack_name
-    )
+    every = listed_resources(cloudformation, stack_name)
     looked_at = {
         item["LogicalResourceId"]
         for item in drifts

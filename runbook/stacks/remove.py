@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from runbook.aws import client, pages
+from runbook.aws import client
 from runbook.environment import Environment
 from runbook.errors import StackFailed
 from runbook.stacks import events
-from runbook.stacks.deployed import describe, settled
+from runbook.stacks.deployed import describe, listed_resources, settled
 from runbook.stacks.following import OnEvent, follow, ignore
 from runbook.stacks.launch import LayerOutcome
 from runbook.stacks.layers import Layer, aws_variables, load_layers
@@ -66,7 +65,7 @@ def delete(
                 continue
             with aws_variables(environment):
                 layer.run_hooks("before_delete")
-                count = _resource_count(cloudformation, name)
+                listed = listed_resources(cloudformation, name)
                 mark = events.latest_id(cloudformation, name)
                 cloudformation.delete_stack(StackName=name)
                 follow(
@@ -79,13 +78,6 @@ def delete(
                     waiter=patience,
                 )
                 layer.run_hooks("after_delete")
+            count = sum(item["ResourceStatus"] != "DELETE_COMPLETE" for item in listed)
             outcomes.append(LayerOutcome(layer.name, name, "deleted", count))
     return tuple(outcomes)
-
-
-def _resource_count(cloudformation: Any, stack_name: str) -> int:
-    """How many resources of a stack are there; what an earlier try deleted is still listed."""
-    every = pages(
-        cloudformation.list_stack_resources, "StackResourceSummaries", StackName=stack_name
-    )
-    return sum(item["ResourceStatus"] != "DELETE_COMPLETE" for item in every)
